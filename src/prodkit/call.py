@@ -1,0 +1,170 @@
+"""The call: what every policy sees of a request, whichever door it came through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from prodkit.errors import Code
+from prodkit.events import Event, Listener
+
+_EMPTY: Mapping[str, str] = MappingProxyType({})
+
+
+class Kind(Enum):
+    """Which side of which exchange this is; the values are OpenTelemetry's span kinds."""
+
+    SERVER = "server"
+    CLIENT = "client"
+    CONSUMER = "consumer"
+    PRODUCER = "producer"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling: a user (`subject` is the id) or a service (`service:<name>`)."""
+
+    subject: str
+    permissions: frozenset[str] = frozenset()
+    roles: frozenset[str] = frozenset()
+    session: str = ""
+    claims: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def service(self) -> str | None:
+        """The name of the calling service, or None for a person."""
+        return self.subject[8:] if self.subject.startswith("service:") else None
+
+
+class Codec(Protocol):
+    """How a door turns what it carries into bytes and back, where a call can be frozen."""
+
+    async def content(self) -> bytes:
+        """Return the request in a canonical form without its secret fields, for a fingerprint."""
+
+    def freeze(self, result: Any) -> bytes:
+        """Return `result`, as the handler returned it, as bytes."""
+
+    def thaw(self, data: bytes) -> Any:
+        """Return the result that `freeze` was given."""
+
+
+class Call:
+    """One request on its way through a pipeline.
+
+    `operation` names what is called with few distinct values (a route, a method, an event type).
+    `deadline` is a `Clock.monotonic` reading or None. `code` is how the call ended when no
+    exception says so: a door sets it from a wire status. `safe` says whether the operation may be
+    repeated: True, False, or None for undeclared. `retry_after` (seconds) is what the callee asked
+    for. `payload` belongs to the door alone.
+    """
+
+    __slots__ = (
+        "_first_message",
+        "attempt",
+        "code",
+        "codec",
+        "deadline",
+        "key",
+        "kind",
+        "listener",
+        "metadata",
+        "operation",
+        "payload",
+        "principal",
+        "reply",
+        "request_id",
+        "retry_after",
+        "safe",
+        "streaming",
+        "transport",
+    )
+
+    def __init__(
+        self,
+        operation: str,
+        kind: Kind = Kind.INTERNAL,
+        *,
+        transport: str = "function",
+        metadata: Mapping[str, str] = _EMPTY,
+        payload: Any = None,
+        deadline: float | None = None,
+        principal: Principal | None = None,
+        key: str | None = None,
+        safe: bool | None = None,
+        codec: Codec | None = None,
+        request_id: str = "",
+        streaming: bool = False,
+    ) -> None:
+        self.operation = operation
+        self.kind = kind
+        self.transport = transport
+        self.metadata = metadata
+        self.payload = payload
+        self.deadline = deadline
+        self.principal = principal
+        self.key = key
+        self.safe = safe
+        self.codec = codec
+        self.request_id = request_id
+        self.streaming = streaming
+        self.attempt = 1
+        self.code = Code.OK
+        self.retry_after: float | None = None
+        self.reply: dict[str, str] | None = None
+        self.listener: Listener | None = None
+        self._first_message: list[Callable[[], None]] | None = None
+
+    def emit(self, event: Event) -> None:
+        """Tell whoever listens to this call that something happened."""
+        if self.listener is not None:
+            self.listener(self, event)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Add a listener; those before it keep hearing."""
+        earlier = self.listener
+        if earlier is None:
+            self.listener = listener
+            return
+
+        def both(call: Call, event: Event) -> None:
+            earlier(call, event)
+            listener(call, event)
+
+        self.listener = both
+
+    def annotate(self, name: str, value: str) -> None:
+        """Add a header or a trailing metadatum to what the door will answer."""
+        if self.reply is None:
+            self.reply = {}
+        self.reply[name] = value
+
+    def on_first_message(self, callback: Callable[[], None]) -> None:
+        """Run `callback` when this call turns out to be a stream and its first message leaves."""
+        if self._first_message is None:
+            self._first_message = []
+        self._first_message.append(callback)
+
+    def first_message(self) -> None:
+        """Doors call this once, when the first message of a stream leaves."""
+        self.streaming = True
+        callbacks, self._first_message = self._first_message, None
+        for callback in callbacks or ():
+            callback()
+
+    def __repr__(self) -> str:
+        return f"<Call {self.kind.value} {self.transport} {self.operation!r} {self.code.name}>"
+
+
+#: The inbound call that the current task answers; doors set it, outbound doors inherit from it.
+CURRENT: ContextVar[Call | None] = ContextVar("prodkit_call", default=None)
+
+
+def current_call() -> Call | None:
+    """Return the inbound call that the current task is answering, or None outside of one."""
+    return CURRENT.get()

@@ -1,0 +1,1 @@
+"""Policies: each decides over a call, knows no door and imports no third-party package."""
