@@ -117,10 +117,12 @@ class Pipeline:
     @overload
     def __call__(
         self,
+        function: None = None,
+        /,
         *,
         operation: str | None = None,
         safe: bool | None = None,
-        key: Callable[P, str | None] | None = None,
+        key: Callable[..., str | None] | None = None,
     ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Coroutine[Any, Any, T]]]: ...
 
     def __call__(
@@ -130,7 +132,7 @@ class Pipeline:
         *,
         operation: str | None = None,
         safe: bool | None = None,
-        key: Any = None,
+        key: Callable[..., str | None] | None = None,
     ) -> Any:
         """Put the pipeline around an async function, whose signature is kept.
 
