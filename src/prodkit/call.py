@@ -59,9 +59,10 @@ class Call:
 
     `operation` names what is called with few distinct values (a route, a method, an event type).
     `deadline` is a `Clock.monotonic` reading or None. `code` is how the call ended when no
-    exception says so: a door sets it from a wire status. `safe` says whether the operation may be
-    repeated: True, False, or None for undeclared. `retry_after` (seconds) is what the callee asked
-    for. `payload` belongs to the door alone.
+    exception says so: a door sets it from a wire status, and HTTP doors keep that status itself in
+    `status` (0: none). `safe` says whether the operation may be repeated: True, False, or None for
+    undeclared. `retry_after` (seconds) is what the callee asked for. `payload` belongs to the door
+    alone.
     """
 
     __slots__ = (
@@ -81,6 +82,7 @@ class Call:
         "request_id",
         "retry_after",
         "safe",
+        "status",
         "streaming",
         "transport",
     )
@@ -115,6 +117,7 @@ class Call:
         self.streaming = streaming
         self.attempt = 1
         self.code = Code.OK
+        self.status = 0
         self.retry_after: float | None = None
         self.reply: dict[str, str] | None = None
         self.listener: Listener | None = None
