@@ -1,0 +1,1 @@
+"""What a .proto says of its methods, read once at start."""

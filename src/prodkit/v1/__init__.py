@@ -1,0 +1,1 @@
+"""The method options of prodkit, compiled from options.proto beside."""
