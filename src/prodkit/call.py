@@ -61,8 +61,8 @@ class Call:
     `deadline` is a `Clock.monotonic` reading or None. `code` is how the call ended when no
     exception says so: a door sets it from a wire status, and HTTP doors keep that status itself in
     `status` (0: none). `safe` says whether the operation may be repeated: True, False, or None for
-    undeclared. `retry_after` (seconds) is what the callee asked for. `payload` belongs to the door
-    alone.
+    undeclared. `edge`: `metadata` comes from a stranger and is not believed. `retry_after`
+    (seconds) is what the callee asked for. `payload` belongs to the door alone.
     """
 
     __slots__ = (
@@ -71,6 +71,7 @@ class Call:
         "code",
         "codec",
         "deadline",
+        "edge",
         "key",
         "kind",
         "listener",
@@ -102,6 +103,7 @@ class Call:
         codec: Codec | None = None,
         request_id: str = "",
         streaming: bool = False,
+        edge: bool = False,
     ) -> None:
         self.operation = operation
         self.kind = kind
@@ -115,6 +117,7 @@ class Call:
         self.codec = codec
         self.request_id = request_id
         self.streaming = streaming
+        self.edge = edge
         self.attempt = 1
         self.code = Code.OK
         self.status = 0
