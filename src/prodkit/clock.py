@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Protocol
+
+from prodkit.errors import ConfigurationError
 
 
 class TimerHandle(Protocol):
@@ -72,6 +75,10 @@ class Alarm:
         self._fired = True
         self._task.cancel()
 
+    def disarm(self) -> None:
+        """Let it ring no more; a ring under way still ends the task. Any task may call this."""
+        self._handle.cancel()
+
     def stop(self) -> None:
         """Call the alarm off, and take its cancellation back where nobody asked for it."""
         self._handle.cancel()
@@ -91,8 +98,9 @@ class Alarm:
         return self._task.uncancel() <= self._cancelling
 
 
-def seconds(option: str, value: float) -> float:
-    """Return `value` if it is a positive finite number of seconds; else name the option."""
-    if not 0 < value < float("inf"):
-        raise ValueError(f"{option} must be a positive number of seconds, not {value!r}")
-    return float(value)
+def seconds(option: str, value: float | timedelta) -> float:
+    """Return `value` in seconds if it is positive and finite; else name the option."""
+    length = value.total_seconds() if isinstance(value, timedelta) else value
+    if not 0 < length < float("inf"):
+        raise ConfigurationError(f"{option} must be a positive number of seconds, not {value!r}")
+    return float(length)
