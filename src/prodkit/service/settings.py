@@ -1,0 +1,248 @@
+"""Settings in layers, and a refusal to start that says which value is wrong and where it stands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+Environment = Literal["demo", "development", "test", "production"]
+S = TypeVar("S", bound="ServiceSettings")
+
+
+class ServiceSettings(BaseSettings):
+    """What every service must be told; subclass it, and give `model_config` an `env_prefix`.
+
+    Built directly it takes its arguments and nothing else, as tests want; `load_settings` adds
+    the layers. Durations are seconds. Secrets are `SecretStr`; in production each of them must
+    come from an environment variable. `demo` seeds known passwords, so it binds loopback alone.
+    """
+
+    model_config = SettingsConfigDict(
+        env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    environment: Environment = "development"
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    admin_host: str = "127.0.0.1"
+    admin_port: int = Field(9090, ge=0, le=65535)
+    admin_token: SecretStr | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    drain_delay: float = Field(3.0, ge=0, le=300)
+    drain_timeout: float = Field(20.0, gt=0, le=3600)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing behind the caller's back; `load_settings` is the one who layers."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _demo_stays_at_home(self) -> Self:
+        for name in ("host", "admin_host") if self.environment == "demo" else ():
+            if not _is_loopback(getattr(self, name)):
+                raise ValueError(f"{name}: the demo has known passwords, so it binds 127.0.0.1")
+        return self
+
+
+class SettingsError(Exception):
+    """Settings that a service must not start with; `problems` has a line for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """Some values and where they stand; layers are kept from the weakest to the strongest."""
+
+    source: str
+    values: Mapping[str, Any]
+
+    def holds(self, path: Sequence[Any]) -> bool:
+        here: Any = self.values
+        for step in path:
+            try:
+                here = here[step]
+            except (KeyError, IndexError, TypeError):
+                return False
+        return True
+
+
+class _Environment(EnvSettingsSource):
+    """Environment variables; text that is no JSON where JSON is due is left to the validation."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return json.loads(value)
+        except ValueError:
+            return value
+
+
+def load_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
+    """Return the settings of this process, or print what is wrong with them and exit with 2.
+
+    Defaults < `<config_dir>/default.yaml` < `<config_dir>/<environment>.yaml` < environment
+    variables (`<PREFIX>PORT`, `<PREFIX>DATABASE__URL` for nested ones). Call it first: before
+    anything listens.
+    """
+    try:
+        return read_settings(cls, config_dir=config_dir)
+    except SettingsError as error:
+        head = f"cannot start, {len(error.problems)} of the settings must be put right:"
+        print(head, *(f"  {line}" for line in error.problems), sep="\n", file=sys.stderr)  # noqa: T201
+        raise SystemExit(2) from None
+
+
+def read_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
+    """Return the settings as `load_settings` does; raise SettingsError where it would exit."""
+    layers = _layers(cls, Path(config_dir))
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged = _merge(merged, layer.values)
+    try:
+        settings = cls(**merged)
+    except ValidationError as error:
+        raise SettingsError([_problem(cls, layers, e) for e in error.errors()]) from None
+    unfit = _unfit_secrets(settings, layers) if settings.environment == "production" else []
+    if unfit:
+        raise SettingsError(unfit)
+    return settings
+
+
+def _layers(cls: type[ServiceSettings], directory: Path) -> list[_Layer]:
+    environment = _Layer("the environment", _Environment(cls)())
+    default = _yaml(directory / "default.yaml")
+    chosen = str(
+        environment.values.get("environment")
+        or default.values.get("environment")
+        or cls.model_fields["environment"].default
+    )
+    if chosen not in get_args(Environment):  # it becomes a file name only when it is a known word
+        return [default, environment]
+    return [default, _yaml(directory / f"{chosen}.yaml"), environment]
+
+
+def _yaml(path: Path) -> _Layer:
+    try:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return _Layer(str(path), {})
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise SettingsError([f"{path}{line}: not YAML"]) from None
+    if values is None:
+        return _Layer(str(path), {})
+    if not isinstance(values, dict):
+        raise SettingsError([f"{path}: must be a mapping of keys to values"])
+    return _Layer(str(path), values)
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        here = merged.get(key)
+        both = isinstance(here, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(here, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _problem(cls: type[ServiceSettings], layers: Sequence[_Layer], error: Any) -> str:
+    """One line: key, what is allowed, source; never the value, which may be a secret."""
+    path, kind = error["loc"], error["type"]
+    if not path:
+        return str(error["msg"]).removeprefix("Value error, ")
+    key = ".".join(map(str, path))
+    variable = _variable(cls, path)
+    if kind == "missing":
+        return f"{key}: required and not set; set {variable}"
+    where = next((at.source for at in reversed(layers) if at.holds(path)), "the defaults")
+    if where == "the environment":
+        where = f"environment variable {variable}"
+    if kind == "extra_forbidden":
+        return f"{key}: no such key{_suggestion(cls, path)} (from {where})"
+    return f"{key}: {error['msg']} (from {where})"
+
+
+def _variable(cls: type[ServiceSettings], path: Sequence[Any]) -> str:
+    prefix = cls.model_config.get("env_prefix", "")
+    delimiter = cls.model_config.get("env_nested_delimiter") or "__"
+    names = [part for part in path if isinstance(part, str)]
+    return (prefix + delimiter.join(names)).upper()
+
+
+def _suggestion(cls: type[BaseModel], path: Sequence[Any]) -> str:
+    """Name the nearest key that exists, or all of them."""
+    model = cls
+    for step in path[:-1]:
+        nested = _model_of(model.model_fields[step]) if step in model.model_fields else None
+        if nested is None:
+            return ""
+        model = nested
+    near = get_close_matches(str(path[-1]), model.model_fields, n=1)
+    return f", did you mean {near[0]}?" if near else f"; known: {', '.join(model.model_fields)}"
+
+
+def _unfit_secrets(settings: ServiceSettings, layers: Sequence[_Layer]) -> list[str]:
+    """Find what production refuses: secrets left to their default, or written into a file."""
+    *files, environment = layers
+    problems = []
+    for path in _secrets(settings):
+        if environment.holds(path):
+            continue
+        key, variable = ".".join(path), _variable(type(settings), path)
+        file = next((layer.source for layer in files if layer.holds(path)), None)
+        if file is not None:
+            problems.append(f"{key}: a secret does not belong in {file}; set {variable}")
+        else:
+            problems.append(f"{key}: a secret has no default in production; set {variable}")
+    return problems
+
+
+def _secrets(model: BaseModel, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, SecretStr):
+            yield (*path, name)
+        elif isinstance(value, BaseModel):
+            yield from _secrets(value, (*path, name))
+
+
+def _model_of(field: FieldInfo) -> type[BaseModel] | None:
+    for candidate in (field.annotation, *get_args(field.annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
