@@ -1,0 +1,1 @@
+"""A shop that takes money: six services, a storefront, and the outside world in a sandbox."""
