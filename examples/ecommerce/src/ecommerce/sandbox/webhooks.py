@@ -17,7 +17,7 @@ MAX_ATTEMPTS = 20
 
 
 def signature(secret: bytes, body: bytes, at: float) -> str:
-    """Return the value of `x-provider-signature`: a time, and an HMAC-SHA256 over it and the body."""
+    """Return `x-provider-signature`: a time, and an HMAC-SHA256 over it and the body."""
     stamp = str(int(at))
     mac = hmac.new(secret, stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     return f"t={stamp},v1={mac}"

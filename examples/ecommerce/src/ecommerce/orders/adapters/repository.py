@@ -1,0 +1,231 @@
+"""Orders, carts and discounts in SQL: each call is one statement, each change conditional."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from prodkit.data.database import Database, Transaction
+from prodkit.errors import FieldViolation, InvalidArgumentError
+from sqlalchemy import RowMapping, delete, func, insert, select, tuple_, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from ecommerce.orders.adapters.tables import carts, discounts, orders
+from ecommerce.orders.application.ports import Work
+from ecommerce.orders.domain.money import Money
+from ecommerce.orders.domain.order import (
+    BEFORE,
+    Address,
+    Item,
+    Line,
+    Order,
+    PaymentStatus,
+    Status,
+    Totals,
+)
+
+
+class SqlOrders:
+    """The orders table."""
+
+    async def add(self, work: Work, order: Order) -> None:
+        """Keep a new order."""
+        await work.execute(insert(orders).values(_row(order)))
+
+    async def get(self, tx: Transaction, order_id: str) -> Order | None:
+        """Return one order."""
+        found = await tx.execute(select(orders).where(orders.c.id == order_id))
+        row = found.mappings().one_or_none()
+        return None if row is None else _order(row)
+
+    async def page(
+        self, tx: Transaction, user_id: str, *, before: tuple[str, str] | None, size: int
+    ) -> list[Order]:
+        """Return up to `size` orders of a user, newest first, older than `before`."""
+        query = select(orders).where(orders.c.user_id == user_id)
+        if before is not None:
+            query = query.where(tuple_(orders.c.created_at, orders.c.id) < tuple_(*before))
+        query = query.order_by(orders.c.created_at.desc(), orders.c.id.desc()).limit(size)
+        return [_order(row) for row in (await tx.execute(query)).mappings()]
+
+    async def move(
+        self,
+        work: Work,
+        order_id: str,
+        to: Status,
+        now: datetime,
+        *,
+        payment: PaymentStatus | None = None,
+        payment_id: str | None = None,
+        reason: str | None = None,
+    ) -> Order | None:
+        """Change the state if the present one admits it; None where it does not."""
+        changes = {
+            "status": to.value,
+            "payment_status": payment and payment.value,
+            "payment_id": payment_id,
+            "reason": reason,
+        }
+        return await self._update(work, order_id, BEFORE[to], changes, now)
+
+    async def set_payment(
+        self, work: Work, order_id: str, payment: PaymentStatus, payment_id: str, now: datetime
+    ) -> Order | None:
+        """Record how the payment of a pending order stands; None where it is not pending."""
+        changes = {"payment_status": payment.value, "payment_id": payment_id}
+        return await self._update(work, order_id, frozenset({Status.PENDING}), changes, now)
+
+    async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
+        """Return the ids of pending orders older than `limit` that no payment is under way for."""
+        idle = (PaymentStatus.UNPAID.value, PaymentStatus.FAILED.value)
+        found = await tx.execute(
+            select(orders.c.id)
+            .where(
+                orders.c.status == Status.PENDING.value,
+                orders.c.payment_status.in_(idle),
+                orders.c.created_at < limit.isoformat(),
+            )
+            .order_by(orders.c.created_at)
+            .limit(size)
+        )
+        return [order_id for (order_id,) in found]
+
+    @staticmethod
+    async def _update(
+        work: Work,
+        order_id: str,
+        before: frozenset[Status],
+        changes: dict[str, str | None],
+        now: datetime,
+    ) -> Order | None:
+        values: dict[str, Any] = {k: v for k, v in changes.items() if v is not None}
+        found = await work.execute(
+            update(orders)
+            .where(orders.c.id == order_id, orders.c.status.in_([s.value for s in before]))
+            .values(**values, version=orders.c.version + 1, updated_at=now.isoformat())
+            .returning(orders)
+        )
+        row = found.mappings().one_or_none()
+        return None if row is None else _order(row)
+
+
+class SqlCarts:
+    """The carts table."""
+
+    async def lines(self, tx: Transaction, user_id: str) -> list[Line]:
+        """Return the cart, in the order in which things were put into it."""
+        found = await tx.execute(
+            select(carts.c.product_id, carts.c.quantity)
+            .where(carts.c.user_id == user_id)
+            .order_by(carts.c.position)
+        )
+        return [Line(product_id, quantity) for product_id, quantity in found]
+
+    async def put(self, work: Work, user_id: str, line: Line) -> None:
+        """Set a line's quantity; 0 takes it out."""
+        if line.quantity == 0:
+            mine = (carts.c.user_id == user_id) & (carts.c.product_id == line.product_id)
+            await work.execute(delete(carts).where(mine))
+            return
+        last = select(func.coalesce(func.max(carts.c.position), 0)).scalar_subquery()
+        statement = upsert(carts).values(
+            user_id=user_id,
+            product_id=line.product_id,
+            quantity=line.quantity,
+            position=last + 1,
+        )
+        await work.execute(
+            statement.on_conflict_do_update(
+                index_elements=["user_id", "product_id"],
+                set_={"quantity": statement.excluded.quantity},
+            )
+        )
+
+    async def clear(self, work: Work, user_id: str) -> None:
+        """Empty the cart."""
+        await work.execute(delete(carts).where(carts.c.user_id == user_id))
+
+
+class SqlDiscounts:
+    """The discounts table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def share(self, code: str) -> Decimal:
+        """Return the share (0 to 1) that `code` takes off; InvalidArgumentError if unknown."""
+        if not code:
+            return Decimal(0)
+        async with self._database.read() as tx:
+            found = await tx.execute(select(discounts.c.share).where(discounts.c.code == code))
+        share = found.scalar_one_or_none()
+        if share is None:
+            violation = FieldViolation("/discount_code", "no such code", "exists")
+            raise InvalidArgumentError(
+                "the discount code is not known", reason="UNKNOWN_CODE", violations=[violation]
+            )
+        return Decimal(share)
+
+
+def _row(order: Order) -> dict[str, Any]:
+    totals = order.totals
+    return {
+        "id": order.id,
+        "user_id": order.user_id,
+        "status": order.status.value,
+        "payment_status": order.payment_status.value,
+        "payment_id": order.payment_id,
+        "reason": order.reason,
+        "version": order.version,
+        "created_at": order.created_at.isoformat(),
+        "updated_at": order.updated_at.isoformat(),
+        "agreed": {
+            "currency": totals.total.currency,
+            "subtotal": str(totals.subtotal),
+            "discount": str(totals.discount),
+            "shipping": str(totals.shipping),
+            "tax": str(totals.tax),
+            "shipping_method": order.shipping_method,
+            "address": asdict(order.address),
+            "items": [
+                {
+                    "product_id": item.product_id,
+                    "name": item.name,
+                    "quantity": item.quantity,
+                    "unit_price": str(item.unit_price),
+                }
+                for item in order.items
+            ],
+        },
+    }
+
+
+def _order(row: RowMapping) -> Order:
+    agreed = row["agreed"]
+    currency = agreed["currency"]
+
+    def money(amount: str) -> Money:
+        return Money.of(amount, currency)
+
+    return Order(
+        id=row["id"],
+        user_id=row["user_id"],
+        status=Status(row["status"]),
+        payment_status=PaymentStatus(row["payment_status"]),
+        payment_id=row["payment_id"],
+        reason=row["reason"],
+        version=row["version"],
+        created_at=datetime.fromisoformat(row["created_at"]),
+        updated_at=datetime.fromisoformat(row["updated_at"]),
+        shipping_method=agreed["shipping_method"],
+        address=Address(**agreed["address"]),
+        totals=Totals(
+            *(money(agreed[name]) for name in ("subtotal", "discount", "shipping", "tax"))
+        ),
+        items=tuple(
+            Item(i["product_id"], i["name"], i["quantity"], money(i["unit_price"]))
+            for i in agreed["items"]
+        ),
+    )
