@@ -1,0 +1,5 @@
+"""Stores that live and die with one process."""
+
+from prodkit.policies.gcra import MemoryRateLimitStore
+
+__all__ = ["MemoryRateLimitStore"]
