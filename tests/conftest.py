@@ -1,8 +1,36 @@
 """What every test may ask for."""
 
+import importlib
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
 import pytest
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+class Library(NamedTuple):
+    """The toy contract of tests/fixtures/library, compiled."""
+
+    root: Path
+    pb: ModuleType
+    rpc: ModuleType
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    from prodkit.contract.compile import compile_contracts
+
+    root = tmp_path_factory.mktemp("contract")
+    shutil.copytree(Path(__file__).parent / "fixtures" / "library", root / "library")
+    for generated in compile_contracts([root], [root]):
+        generated.write()
+    sys.path.insert(0, str(root))
+    pb = importlib.import_module("library.v1.library_pb2")
+    return Library(root, pb, importlib.import_module("library.v1.library_pb2_grpc"))

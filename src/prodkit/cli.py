@@ -58,3 +58,7 @@ def _fail(code: int, message: str) -> NoReturn:
 def main() -> None:
     """Run the command line."""
     app()
+
+
+if __name__ == "__main__":
+    main()

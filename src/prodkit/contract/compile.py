@@ -149,11 +149,8 @@ def _plugin(name: str) -> str | None:
 
 def _installed() -> list[Path]:
     """Return the folders that the schemas of installed packages are relative to."""
-    from google.api import annotations_pb2
-
-    from prodkit.v1 import options_pb2
-
-    return [Path(module.__file__ or "").parents[2] for module in (annotations_pb2, options_pb2)]
+    specs = map(find_spec, ("google.api.annotations_pb2", "prodkit.v1.options_pb2"))
+    return [Path(spec.origin).parents[2] for spec in specs if spec and spec.origin]
 
 
 def _protoc(*arguments: str) -> None:
