@@ -85,8 +85,3 @@ class PaymentsClient:
         request = payments_pb2.PayOrderRequest(order_id=order_id, handle=handle)
         payment = await self._payments.PayOrder(request)
         return PaymentState(payment.id, payment.status, payment.message)
-
-    async def cancel(self, order_id: str, reason: str) -> None:
-        """Undo whatever payment the order has."""
-        request = payments_pb2.CancelPaymentRequest(order_id=order_id, reason=reason)
-        await self._payments.CancelPayment(request)

@@ -67,9 +67,6 @@ class Payments(Protocol):
     async def pay(self, order_id: str, handle: str) -> PaymentState:
         """Pay with a prepared means; repeating it is the same payment."""
 
-    async def cancel(self, order_id: str, reason: str) -> None:
-        """Undo whatever payment the order has."""
-
 
 class Orders(Protocol):
     """The orders that are kept."""

@@ -292,25 +292,3 @@ class PayOrderRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PayOrderRequest: _TypeAlias = PayOrderRequest  # noqa: Y015
-
-@_typing.final
-class CancelPaymentRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ORDER_ID_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    order_id: _builtins.str
-    reason: _builtins.str
-    def __init__(
-        self,
-        *,
-        order_id: _builtins.str = ...,
-        reason: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["order_id", b"order_id", "reason", b"reason"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CancelPaymentRequest: _TypeAlias = CancelPaymentRequest  # noqa: Y015

@@ -71,11 +71,6 @@ class PaymentServiceStub:
                 request_serializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.PayOrderRequest.SerializeToString,
                 response_deserializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.Payment.FromString,
                 _registered_method=True)
-        self.CancelPayment = channel.unary_unary(
-                '/ecommerce.payments.v1.PaymentService/CancelPayment',
-                request_serializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentRequest.SerializeToString,
-                response_deserializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.Payment.FromString,
-                _registered_method=True)
 
 
 class PaymentServiceServicer:
@@ -130,13 +125,6 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def CancelPayment(self, request, context):
-        """Undo whatever payment an order has: void, refund, or nothing.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_PaymentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -173,11 +161,6 @@ def add_PaymentServiceServicer_to_server(servicer, server):
             'PayOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.PayOrder,
                     request_deserializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.PayOrderRequest.FromString,
-                    response_serializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.Payment.SerializeToString,
-            ),
-            'CancelPayment': grpc.unary_unary_rpc_method_handler(
-                    servicer.CancelPayment,
-                    request_deserializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentRequest.FromString,
                     response_serializer=ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.Payment.SerializeToString,
             ),
     }
@@ -369,33 +352,6 @@ class PaymentService:
             target,
             '/ecommerce.payments.v1.PaymentService/PayOrder',
             ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.PayOrderRequest.SerializeToString,
-            ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.Payment.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def CancelPayment(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/ecommerce.payments.v1.PaymentService/CancelPayment',
-            ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.CancelPaymentRequest.SerializeToString,
             ecommerce_dot_contract_dot_payments_dot_v1_dot_payments__pb2.Payment.FromString,
             options,
             channel_credentials,

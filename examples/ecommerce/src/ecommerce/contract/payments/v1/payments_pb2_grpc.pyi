@@ -30,8 +30,6 @@ class PaymentServiceStub:
     """Exchange a means of payment for a handle that may be kept; done before an order's saga begins."""
     PayOrder: _aio.UnaryUnaryMultiCallable[_payments_pb2.PayOrderRequest, _payments_pb2.Payment]
     """Pay for an order with a prepared means. Repeating it for one order is the same payment."""
-    CancelPayment: _aio.UnaryUnaryMultiCallable[_payments_pb2.CancelPaymentRequest, _payments_pb2.Payment]
-    """Undo whatever payment an order has: void, refund, or nothing."""
 
 class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -89,13 +87,5 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_payments_pb2.PayOrderRequest, _abc.Awaitable[_payments_pb2.Payment]],
     ) -> _abc.Awaitable[_payments_pb2.Payment]:
         """Pay for an order with a prepared means. Repeating it for one order is the same payment."""
-
-    @_abc_1.abstractmethod
-    def CancelPayment(
-        self,
-        request: _payments_pb2.CancelPaymentRequest,
-        context: _aio.ServicerContext[_payments_pb2.CancelPaymentRequest, _abc.Awaitable[_payments_pb2.Payment]],
-    ) -> _abc.Awaitable[_payments_pb2.Payment]:
-        """Undo whatever payment an order has: void, refund, or nothing."""
 
 def add_PaymentServiceServicer_to_server(servicer: PaymentServiceServicer, server: _aio.Server) -> None: ...
