@@ -74,7 +74,7 @@ def _null(value: Any) -> int:
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,19})")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,39})(?:\.[0-9]{1,40})?(?:[eE][+-]?[0-9]{1,3})?")
 _EXACT = 2**53  # above it a double is no longer one integer
-_LARGEST_FLOAT = 3.4028234663852886e38
+_LARGEST_FLOAT = (2 - 2**-24) * 2.0**127  # what still rounds down to the largest float
 
 
 def _integer(least: int, most: int) -> Parse:
@@ -99,7 +99,7 @@ def _floating(most: float) -> Parse:
             value = float(value)
         elif kind is not float and kind is not int:
             raise Refusal("must be a number")
-        if not -most <= value <= most:
+        if not -most < value < most:
             raise Refusal("is too large", "json.range")
         return value
 
@@ -130,7 +130,7 @@ _int32, _int64 = _integer(-(2**31), 2**31 - 1), _integer(-(2**63), 2**63 - 1)
 _uint32, _uint64 = _integer(0, 2**32 - 1), _integer(0, 2**64 - 1)
 
 SCALARS: dict[int, Parse] = {
-    FieldDescriptor.TYPE_DOUBLE: _floating(math.nextafter(math.inf, 0)),
+    FieldDescriptor.TYPE_DOUBLE: _floating(math.inf),
     FieldDescriptor.TYPE_FLOAT: _floating(_LARGEST_FLOAT),
     FieldDescriptor.TYPE_INT32: _int32,
     FieldDescriptor.TYPE_SINT32: _int32,
