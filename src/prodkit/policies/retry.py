@@ -75,8 +75,9 @@ class Retry:
     At most `attempts` in all, each repeat paid for from `budget`. Waits are decorrelated jitter
     (AWS, "Exponential Backoff And Jitter"): from `wait_initial` to three times the wait before,
     `wait_max` at most; `wait_jitter`, 0 to 1, is how much of that range is left to chance (at 0 it
-    is always the longest). A callee that asks for `retry_after` gets it; one that asks for more than `wait_max`, or for less than zero (gRPC's
-    "do not"), is not asked again. Nothing starts that could not end before `call.deadline`.
+    is always the longest). A callee that asks for `retry_after` gets it; one that asks for more
+    than `wait_max`, or for less than zero (gRPC's "do not"), is not asked again. Nothing starts
+    that could not end before `call.deadline`.
 
     A code names exceptions (`code_of`) and results alike (`call.code`, which a door sets from the
     wire). That a policy further in refused this very call is repeated only if `on` names
