@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from prodkit.data.database import Transaction
+from prodkit.data.pagination import page
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.data.unit_of_work import Work as GenericWork
 from prodkit.errors import AlreadyExistsError
 from prodkit.messaging.event import Event
-from sqlalchemy import RowMapping, insert, select, tuple_, update
+from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ecommerce.payments.provider import Token
@@ -72,15 +73,14 @@ async def newest_of_order(tx: Transaction, order_id: str) -> Payment | None:
     return _one((await tx.execute(query)).mappings().one_or_none())
 
 
-async def page(
-    tx: Transaction, user_id: str, *, before: tuple[str, str] | None, size: int
-) -> list[Payment]:
-    """Return up to `size` payments of a user, newest first, older than `before`."""
-    query = select(payments).where(payments.c.user_id == user_id)
-    if before is not None:
-        query = query.where(tuple_(payments.c.created_at, payments.c.id) < tuple_(*before))
-    query = query.order_by(payments.c.created_at.desc(), payments.c.id.desc()).limit(size)
-    return [Payment(**row) for row in (await tx.execute(query)).mappings()]
+async def page_of_user(
+    tx: Transaction, user_id: str, *, size: int, cursor: str
+) -> tuple[list[Payment], str]:
+    """Return a page of a user's payments, newest first, and the cursor of the next."""
+    mine = select(payments).where(payments.c.user_id == user_id)
+    newest = payments.c.created_at, payments.c.id
+    found = await page(tx, mine, *newest, size=size, cursor=cursor, descending=True)
+    return [Payment(**row._asdict()) for row in found.rows], found.next_cursor
 
 
 async def move(

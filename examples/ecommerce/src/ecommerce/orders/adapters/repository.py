@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from prodkit.data.database import Database, Transaction
+from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
-from sqlalchemy import RowMapping, delete, func, insert, select, tuple_, update
+from sqlalchemy import RowMapping, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from ecommerce.orders.adapters.tables import carts, discounts, orders
@@ -41,14 +42,13 @@ class SqlOrders:
         return None if row is None else _order(row)
 
     async def page(
-        self, tx: Transaction, user_id: str, *, before: tuple[str, str] | None, size: int
-    ) -> list[Order]:
-        """Return up to `size` orders of a user, newest first, older than `before`."""
-        query = select(orders).where(orders.c.user_id == user_id)
-        if before is not None:
-            query = query.where(tuple_(orders.c.created_at, orders.c.id) < tuple_(*before))
-        query = query.order_by(orders.c.created_at.desc(), orders.c.id.desc()).limit(size)
-        return [_order(row) for row in (await tx.execute(query)).mappings()]
+        self, tx: Transaction, user_id: str, *, size: int, cursor: str
+    ) -> tuple[list[Order], str]:
+        """Return a page of a user's orders, newest first, and the cursor of the next."""
+        mine = select(orders).where(orders.c.user_id == user_id)
+        newest = orders.c.created_at, orders.c.id
+        found = await page(tx, mine, *newest, size=size, cursor=cursor, descending=True)
+        return [_order(row._mapping) for row in found.rows], found.next_cursor  # noqa: SLF001 - SQLAlchemy's public name
 
     async def move(
         self,

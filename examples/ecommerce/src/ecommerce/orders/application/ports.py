@@ -78,9 +78,9 @@ class Orders(Protocol):
         """Return one order."""
 
     async def page(
-        self, tx: Transaction, user_id: str, *, before: tuple[str, str] | None, size: int
-    ) -> list[Order]:
-        """Return up to `size` orders of a user, newest first, older than `before`."""
+        self, tx: Transaction, user_id: str, *, size: int, cursor: str
+    ) -> tuple[list[Order], str]:
+        """Return a page of a user's orders, newest first, and the cursor of the next."""
 
     async def move(
         self,

@@ -1,0 +1,190 @@
+"""Stock: available, reserved, sold. It moves between the three, and only a restock adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from prodkit.data.database import Database, Transaction
+from prodkit.data.unit_of_work import UnitOfWork
+from prodkit.data.unit_of_work import Work as GenericWork
+from prodkit.errors import FailedPreconditionError
+from prodkit.messaging.event import Event
+from sqlalchemy import Column, insert, select, update
+
+from ecommerce.catalog.tables import products, reservation_lines, reservations
+
+Work: TypeAlias = GenericWork[Event]
+Units: TypeAlias = UnitOfWork[Event]
+Lines: TypeAlias = Sequence[tuple[str, int]]
+
+RESERVED, SOLD, RELEASED = "reserved", "sold", "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What an order holds, and until when (Unix time) if it is not paid."""
+
+    order_id: str
+    status: str
+    expires_at: float
+
+
+class Stock:
+    """Reserves, sells and releases for orders; every call may be repeated.
+
+    A reservation lasts `lifetime` seconds at least. One that is due can still be sold until the
+    sweep takes it: the stock is held until then.
+    """
+
+    def __init__(
+        self, database: Database, units: Units, *, lifetime: float, now: Callable[[], float]
+    ) -> None:
+        self._database = database
+        self._units = units
+        self._lifetime = lifetime
+        self._now = now
+
+    async def reserve(self, order_id: str, lines: Lines) -> Reservation:
+        """Hold all `lines` or none. FailedPreconditionError: OUT_OF_STOCK, RESERVATION_RELEASED."""
+        async with self._units() as work:
+            found = await _find(work.tx, order_id)
+            if found is not None:
+                _unless_released(found)
+                return found
+            made = Reservation(order_id, RESERVED, self._now() + self._lifetime)
+            await work.execute(insert(reservations).values(_row(made)))
+            # One sequence for all, so that no two orders wait for each other.
+            for product_id, quantity in sorted(lines):
+                await _take(work, product_id, quantity)
+            rows = [{"order_id": order_id, "product_id": p, "quantity": q} for p, q in lines]
+            await work.execute(insert(reservation_lines), rows)
+        return made
+
+    async def commit(self, order_id: str) -> Reservation:
+        """Turn what the order holds into a sale; FailedPreconditionError once it was released."""
+        async with self._units() as work:
+            found = await _find(work.tx, order_id)
+            if found is None:
+                raise FailedPreconditionError(
+                    f"order {order_id} holds no stock", reason="NOT_RESERVED"
+                )
+            _unless_released(found)
+            if found.status == RESERVED:
+                await self._shift(work, order_id, products.c.reserved, products.c.sold)
+                await _set(work, order_id, SOLD)
+        return Reservation(order_id, SOLD, found.expires_at)
+
+    async def release(self, order_id: str) -> Reservation:
+        """Give back what the order holds, reserved or sold; it can never reserve again."""
+        async with self._units() as work:
+            return await self.release_in(work, order_id)
+
+    async def release_in(self, work: Work, order_id: str) -> Reservation:
+        """Do the same in a unit of work that is open."""
+        found = await _find(work.tx, order_id)
+        gone = Reservation(order_id, RELEASED, self._now())
+        if found is None:
+            await work.execute(insert(reservations).values(_row(gone)))
+        elif found.status != RELEASED:
+            held = products.c.reserved if found.status == RESERVED else products.c.sold
+            await self._shift(work, order_id, held, products.c.available)
+            await _set(work, order_id, RELEASED)
+        return gone
+
+    async def sweep(self, batch: int = 100) -> int:
+        """Release the reservations that are due; return how many."""
+        async with self._database.read() as tx:
+            found = await tx.execute(
+                select(reservations.c.order_id)
+                .where(reservations.c.status == RESERVED, reservations.c.expires_at < self._now())
+                .limit(batch)
+            )
+            due = [order_id for (order_id,) in found]
+        for order_id in due:
+            async with self._units() as work:
+                still = await _find(work.tx, order_id)
+                if still is None or still.status != RESERVED:
+                    continue
+                await self.release_in(work, order_id)
+                work.record(
+                    Event(
+                        type="stock.reservation_expired",
+                        subject=order_id,
+                        data={"order_id": order_id},
+                    )
+                )
+        return len(due)
+
+    async def restock(self, work: Work, product_id: str, quantity: int, now: str) -> Any:
+        """Add to what is available; return the product's row, None for no such product."""
+        found = await work.execute(
+            update(products)
+            .where(products.c.id == product_id)
+            .values(available=products.c.available + quantity, updated_at=now)
+            .returning(products)
+        )
+        return found.mappings().one_or_none()
+
+    @staticmethod
+    async def _shift(work: Work, order_id: str, source: Column[int], target: Column[int]) -> None:
+        """Move all lines of an order from one count to another, in one statement."""
+        quantity = (
+            select(reservation_lines.c.quantity)
+            .where(
+                reservation_lines.c.order_id == order_id,
+                reservation_lines.c.product_id == products.c.id,
+            )
+            .scalar_subquery()
+        )
+        mine = select(reservation_lines.c.product_id).where(
+            reservation_lines.c.order_id == order_id
+        )
+        await work.execute(
+            update(products)
+            .where(products.c.id.in_(mine))
+            .values({source: source - quantity, target: target + quantity})
+        )
+
+
+async def _take(work: Work, product_id: str, quantity: int) -> None:
+    found = await work.execute(
+        update(products)
+        .where(products.c.id == product_id, products.c.available >= quantity)
+        .values(available=products.c.available - quantity, reserved=products.c.reserved + quantity)
+    )
+    if found.rowcount == 0:
+        raise FailedPreconditionError(
+            f"product {product_id} is not in stock in that quantity",
+            reason="OUT_OF_STOCK",
+            metadata={"product_id": product_id},
+        )
+
+
+async def _find(tx: Transaction, order_id: str) -> Reservation | None:
+    found = await tx.execute(select(reservations).where(reservations.c.order_id == order_id))
+    row = found.mappings().one_or_none()
+    return None if row is None else Reservation(**row)
+
+
+async def _set(work: Work, order_id: str, status: str) -> None:
+    await work.execute(
+        update(reservations).where(reservations.c.order_id == order_id).values(status=status)
+    )
+
+
+def _row(reservation: Reservation) -> dict[str, object]:
+    return {
+        "order_id": reservation.order_id,
+        "status": reservation.status,
+        "expires_at": reservation.expires_at,
+    }
+
+
+def _unless_released(reservation: Reservation) -> None:
+    if reservation.status == RELEASED:
+        raise FailedPreconditionError(
+            f"the stock of order {reservation.order_id} was released",
+            reason="RESERVATION_RELEASED",
+        )
