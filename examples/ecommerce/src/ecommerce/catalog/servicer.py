@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
-from random import SystemRandom
 
-import grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 from prodkit.data.database import Database
 from prodkit.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from prodkit.policies.idempotency import current_claim
@@ -17,10 +13,9 @@ from ecommerce.catalog.products import Row
 from ecommerce.catalog.stock import Reservation, Stock, Units
 from ecommerce.contract.catalog.v1 import catalog_pb2 as pb
 from ecommerce.contract.catalog.v1 import catalog_pb2_grpc as rpc
+from ecommerce.wire import Context, new_id, timestamp
 
 DEFAULT_PAGE_SIZE = 20
-
-_random = SystemRandom()
 
 
 class CatalogServicer(rpc.CatalogServiceServicer):
@@ -31,13 +26,11 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         self._units = units
         self._stock = stock
 
-    async def CreateProduct(
-        self, request: pb.CreateProductRequest, context: grpc.aio.ServicerContext
-    ) -> pb.Product:
+    async def CreateProduct(self, request: pb.CreateProductRequest, context: Context) -> pb.Product:
         """Put a product on sale."""
         now = products.stamp()
         row = {
-            "id": f"product-{_random.getrandbits(80):020x}",
+            "id": new_id("product"),
             "name": request.name,
             "description": request.description,
             "price": products.price(request.price, "/price"),
@@ -56,15 +49,13 @@ class CatalogServicer(rpc.CatalogServiceServicer):
                 await claim.complete(work.connection, product)
         return product
 
-    async def GetProduct(
-        self, request: pb.GetProductRequest, context: grpc.aio.ServicerContext
-    ) -> pb.Product:
+    async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.Product:
         """Return one product."""
         async with self._database.read() as tx:
             return _found(await products.get(tx, request.id), request.id)
 
     async def ListProducts(
-        self, request: pb.ListProductsRequest, context: grpc.aio.ServicerContext
+        self, request: pb.ListProductsRequest, context: Context
     ) -> pb.ListProductsResponse:
         """Search."""
         async with self._database.read() as tx:
@@ -77,9 +68,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
             )
         return pb.ListProductsResponse(products=_products(rows), next_page_token=cursor)
 
-    async def UpdateProduct(
-        self, request: pb.UpdateProductRequest, context: grpc.aio.ServicerContext
-    ) -> pb.Product:
+    async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Context) -> pb.Product:
         """Change what the mask names."""
         values = _masked(request)
         async with self._units() as work:
@@ -87,7 +76,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         return _found(row, request.product.id)
 
     async def RestockProduct(
-        self, request: pb.RestockProductRequest, context: grpc.aio.ServicerContext
+        self, request: pb.RestockProductRequest, context: Context
     ) -> pb.Product:
         """Add to the stock."""
         async with self._units() as work:
@@ -98,7 +87,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         return product
 
     async def ListCategories(
-        self, request: pb.ListCategoriesRequest, context: grpc.aio.ServicerContext
+        self, request: pb.ListCategoriesRequest, context: Context
     ) -> pb.ListCategoriesResponse:
         """Return the categories in use."""
         async with self._database.read() as tx:
@@ -109,7 +98,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         )
 
     async def BatchGetProducts(
-        self, request: pb.BatchGetProductsRequest, context: grpc.aio.ServicerContext
+        self, request: pb.BatchGetProductsRequest, context: Context
     ) -> pb.BatchGetProductsResponse:
         """Return many products in one statement."""
         async with self._database.read() as tx:
@@ -123,22 +112,16 @@ class StockServicer(rpc.StockServiceServicer):
     def __init__(self, stock: Stock) -> None:
         self._stock = stock
 
-    async def Reserve(
-        self, request: pb.ReserveRequest, context: grpc.aio.ServicerContext
-    ) -> pb.Reservation:
+    async def Reserve(self, request: pb.ReserveRequest, context: Context) -> pb.Reservation:
         """Hold all lines or none."""
         lines = [(line.product_id, line.quantity) for line in request.lines]
         return _reservation(await self._stock.reserve(request.order_id, lines))
 
-    async def Commit(
-        self, request: pb.CommitRequest, context: grpc.aio.ServicerContext
-    ) -> pb.Reservation:
+    async def Commit(self, request: pb.CommitRequest, context: Context) -> pb.Reservation:
         """Sell what is held."""
         return _reservation(await self._stock.commit(request.order_id))
 
-    async def Release(
-        self, request: pb.ReleaseRequest, context: grpc.aio.ServicerContext
-    ) -> pb.Reservation:
+    async def Release(self, request: pb.ReleaseRequest, context: Context) -> pb.Reservation:
         """Give back what is held."""
         return _reservation(await self._stock.release(request.order_id))
 
@@ -181,15 +164,9 @@ def _product(row: Row) -> pb.Product:
         currency=row["currency"],
         category=row["category"],
         inventory=row["available"],
-        created_at=_timestamp(row["created_at"]),
-        updated_at=_timestamp(row["updated_at"]),
+        created_at=timestamp(row["created_at"]),
+        updated_at=timestamp(row["updated_at"]),
     )
-
-
-def _timestamp(text: str) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromDatetime(datetime.fromisoformat(text))
-    return stamp
 
 
 def _reservation(reservation: Reservation) -> pb.Reservation:

@@ -74,7 +74,10 @@ class SqlOrders:
         self, work: Work, order_id: str, payment: PaymentStatus, payment_id: str, now: datetime
     ) -> Order | None:
         """Record how the payment of a pending order stands; None where it is not pending."""
-        changes = {"payment_status": payment.value, "payment_id": payment_id}
+        changes: dict[str, str | None] = {
+            "payment_status": payment.value,
+            "payment_id": payment_id or None,
+        }
         return await self._update(work, order_id, frozenset({Status.PENDING}), changes, now)
 
     async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
@@ -121,7 +124,7 @@ class SqlCarts:
             .where(carts.c.user_id == user_id)
             .order_by(carts.c.position)
         )
-        return [Line(product_id, quantity) for product_id, quantity in found]
+        return [Line(row.product_id, row.quantity) for row in found]
 
     async def put(self, work: Work, user_id: str, line: Line) -> None:
         """Set a line's quantity; 0 takes it out."""
