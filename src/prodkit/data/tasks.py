@@ -1,0 +1,107 @@
+"""Tasks with an owner: work that must not be left half done, and loops that are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from prodkit.clock import Clock
+from prodkit.errors import UnavailableError
+
+T = TypeVar("T")
+
+
+async def complete(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, even if the caller is cancelled meanwhile; then pass that on."""
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+        except BaseException:  # noqa: BLE001, S110 - the task keeps it; it is raised below
+            pass
+    if cancelled is not None and not task.cancelled() and task.exception() is None:
+        raise cancelled
+    return task.result()
+
+
+class Wakeable:
+    """A pause that can be cut short."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._event = asyncio.Event()
+
+    def wake(self) -> None:
+        """End the pause under way, or the next one."""
+        self._event.set()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait `seconds`, or until somebody calls `wake`."""
+        timer = self._clock.call_later(seconds, self._event.set)
+        try:
+            await self._event.wait()
+        finally:
+            timer.cancel()
+            self._event.clear()
+
+
+class Loop:
+    """A background loop: `turn` runs again and again, and says how long to pause in between.
+
+    While something it needs is away (UnavailableError) it tries again after `away` seconds; any
+    other exception ends the loop, and `wait` raises it, for a loop that died must not go unnoticed.
+    """
+
+    def __init__(
+        self, name: str, turn: Callable[[], Awaitable[float]], *, clock: Clock, away: float = 1.0
+    ) -> None:
+        self._name = name
+        self._turn = turn
+        self._away = away
+        self._pause = Wakeable(clock)
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start the task; the loop may be started again after it was stopped."""
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name=self._name)
+
+    def wake(self) -> None:
+        """Have the next turn begin now."""
+        self._pause.wake()
+
+    async def wait(self) -> None:
+        """Return when the loop was stopped; raise what it died of."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            if not self._task.cancelled():
+                self._task.result()
+
+    async def stop(self, grace: float) -> None:
+        """Let the turn under way end within `grace` seconds, then cancel it; await it either way.
+
+        What the loop died of is `wait`'s to tell.
+        """
+        task = self._task
+        if task is None:
+            return
+        self._stopping = True
+        self.wake()
+        _, late = await asyncio.wait({task}, timeout=grace)
+        if late:
+            task.cancel()
+            await asyncio.wait({task})
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            try:
+                pause = await self._turn()
+            except UnavailableError:
+                pause = self._away
+            if pause > 0 and not self._stopping:
+                await self._pause.pause(pause)

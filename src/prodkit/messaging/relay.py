@@ -1,0 +1,217 @@
+"""The relay: publishes what an outbox holds, at least once, each subject's events in order."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Row, exists, func, select, update
+
+from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.data.database import Database
+from prodkit.data.tasks import Loop
+from prodkit.errors import ServiceError, UnavailableError
+from prodkit.messaging import outbox_leases
+from prodkit.messaging.event import new_id
+from prodkit.messaging.outbox import Outbox, outbox
+from prodkit.transports.broker import Broker, Message
+
+_RETRY_INITIAL = 0.5
+_RETRY_MAX = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits in an outbox: how many events, the age of the oldest in seconds, how many fail."""
+
+    pending: int = 0
+    age: float = 0.0
+    failing: int = 0
+
+
+@dataclass(slots=True)
+class _Outcome:
+    """What became of a batch: the seqs that are confirmed, and the first refusal of a subject."""
+
+    sent: list[int] = field(default_factory=list)
+    failed: dict[str, tuple[Row[Any], ServiceError]] = field(default_factory=dict)
+
+
+class OutboxRelay:
+    """Publishes an outbox's events; a worker of the service that owns the database.
+
+    It reads a batch, publishes it holding no connection, and marks it as sent after the broker's
+    confirmation: a crash in between publishes again, with the same ids. There is no cursor that a
+    late commit could fall behind. An event that the broker refuses holds its own subject, and is
+    tried again with growing delays up to a minute; `backlog` tells of it. Events of
+    `optional_types` (names, or prefixes as in `product.*`) may go where nobody has subscribed.
+
+    Relays that share a database lease its partitions for `lease` seconds. A relay that was paused
+    longer than that between reading and publishing can repeat events after newer ones of their
+    subject; an inbox drops such repetitions.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: Outbox,
+        broker: Broker,
+        *,
+        name: str = "outbox-relay",
+        optional_types: Collection[str] = (),
+        batch: int = 200,
+        poll: float = 0.5,
+        lease: float = 15.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.name = name
+        self.backlog = Backlog()
+        self._database = database
+        self._store = store
+        self._broker = broker
+        self._optional = tuple(optional_types)
+        self._batch = batch
+        self._poll = seconds("poll", poll)
+        self._lease = seconds("lease", lease)
+        self._clock = clock
+        self._owner = new_id()
+        self._partitions: frozenset[int] = frozenset()
+        self._renew_at = 0.0
+        self._report_at = 0.0
+        self._loop = Loop(name, self._turn, clock=clock)
+        store.subscribe(self._loop.wake)
+
+    async def start(self) -> None:
+        """Start publishing."""
+        self._renew_at = self._report_at = 0.0
+        self._loop.start()
+
+    async def wait(self) -> None:
+        """Return when stopped; raise what it died of."""
+        await self._loop.wait()
+
+    async def stop(self, grace: float) -> None:
+        """Finish the batch under way; what the outbox still holds stays for the next start."""
+        await self._loop.stop(grace)
+        async with self._database.transaction() as tx:
+            await outbox_leases.leave(tx, self._owner)
+
+    async def _turn(self) -> float:
+        await self._renew()
+        rows = await self._read()
+        if rows:
+            await self._publish(rows)
+        await self._report()
+        return 0.0 if len(rows) == self._batch else self._poll
+
+    async def _renew(self) -> None:
+        if self._clock.monotonic() < self._renew_at:
+            return
+        started, now = self._clock.monotonic(), self._clock.wall()
+        async with self._database.transaction() as tx:
+            self._partitions = await outbox_leases.renew(
+                tx, self._owner, self._store.partitions, now, now + self._lease
+            )
+        self._renew_at = started + self._lease / 3
+
+    async def _read(self) -> Sequence[Row[Any]]:
+        """Return the next events whose subject is not held by an earlier one that waits."""
+        now, earlier = self._clock.wall(), outbox.alias()
+        held = exists().where(
+            earlier.c.subject == outbox.c.subject,
+            earlier.c.sent_at.is_(None),
+            earlier.c.seq <= outbox.c.seq,
+            earlier.c.next_attempt > now,
+        )
+        statement = (
+            select(outbox)
+            .where(outbox.c.sent_at.is_(None), outbox.c.partition.in_(self._partitions), ~held)
+            .order_by(outbox.c.seq)
+            .limit(self._batch)
+        )
+        async with self._database.read() as tx:
+            return (await tx.execute(statement)).all()
+
+    async def _publish(self, rows: Sequence[Row[Any]]) -> None:
+        outcome = _Outcome()
+        try:
+            for optional, run in groupby(rows, key=lambda row: self._is_optional(row.type)):
+                await self._publish_run(list(run), not optional, outcome)
+        finally:
+            await self._mark(outcome)
+
+    async def _publish_run(
+        self, rows: Sequence[Row[Any]], mandatory: bool, outcome: _Outcome
+    ) -> None:
+        """Publish together; if the broker refuses that, find out which event it is."""
+        rows = [row for row in rows if row.subject not in outcome.failed]
+        refusal = await self._try(rows, mandatory)
+        if refusal is None:
+            outcome.sent.extend(row.seq for row in rows)
+            return
+        for row in rows:
+            if row.subject in outcome.failed:
+                continue
+            refusal = await self._try([row], mandatory)
+            if refusal is None:
+                outcome.sent.append(row.seq)
+            else:
+                outcome.failed[row.subject] = (row, refusal)
+
+    async def _try(self, rows: Sequence[Row[Any]], mandatory: bool) -> ServiceError | None:
+        try:
+            await self._broker.publish([_message(row) for row in rows], mandatory=mandatory)
+        except UnavailableError:
+            raise  # it is not about these events: the loop waits for the broker
+        except ServiceError as error:
+            return error
+        return None
+
+    async def _mark(self, outcome: _Outcome) -> None:
+        # A mark says only what is true, whoever holds the lease by now: it needs no fence.
+        if not outcome.sent and not outcome.failed:
+            return
+        now, sent = self._clock.wall(), outcome.sent
+        async with self._database.transaction() as tx:
+            if sent:
+                await tx.execute(update(outbox).where(outbox.c.seq.in_(sent)).values(sent_at=now))
+            for row, error in outcome.failed.values():
+                delay = min(_RETRY_MAX, _RETRY_INITIAL * 2.0 ** min(row.attempts, 16))
+                values = {
+                    "attempts": row.attempts + 1,
+                    "next_attempt": now + delay,
+                    "error": error.message[:500],
+                }
+                await tx.execute(update(outbox).where(outbox.c.seq == row.seq).values(values))
+
+    async def _report(self) -> None:
+        now = self._clock.monotonic()
+        if now < self._report_at:
+            return
+        self._report_at = now + 5.0
+        waiting = select(
+            func.count().label("pending"),
+            func.min(outbox.c.created_at).label("oldest"),
+            func.count().filter(outbox.c.attempts > 0).label("failing"),
+        ).where(outbox.c.sent_at.is_(None))
+        async with self._database.read() as tx:
+            row = (await tx.execute(waiting)).one()
+        age = max(0.0, self._clock.wall() - row.oldest) if row.pending else 0.0
+        self.backlog = Backlog(row.pending, age, row.failing)
+
+    def _is_optional(self, type_: str) -> bool:
+        return any(fnmatchcase(type_, pattern) for pattern in self._optional)
+
+
+def _message(row: Row[Any]) -> Message:
+    headers = {"traceparent": row.traceparent, "x-request-id": row.request_id}
+    return Message(
+        row.id,
+        row.type,
+        row.body,
+        key=row.subject,
+        headers={name: value for name, value in headers.items() if value},
+    )
