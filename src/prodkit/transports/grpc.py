@@ -1,0 +1,37 @@
+"""The gRPC doors, both ways. Needs the `grpc` extra, and says so."""
+
+try:
+    import google.rpc  # noqa: F401
+    import grpc  # noqa: F401
+    import grpc_health  # noqa: F401
+    import grpc_reflection  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"prodkit.transports.grpc needs the grpc extra ({error.name} is missing): "
+        "pip install 'prodkit-services[grpc]'"
+    ) from error
+
+from prodkit.transports.grpc_client import open_channel
+from prodkit.transports.grpc_server import GrpcServer
+from prodkit.transports.grpc_status import from_rpc_error, to_status
+from prodkit.transports.rpc import (
+    MethodInfo,
+    Pipelines,
+    forward_caller,
+    idempotency_key,
+    no_policies,
+)
+from prodkit.transports.rpc_client import RpcChannel
+
+__all__ = [
+    "GrpcServer",
+    "MethodInfo",
+    "Pipelines",
+    "RpcChannel",
+    "forward_caller",
+    "from_rpc_error",
+    "idempotency_key",
+    "no_policies",
+    "open_channel",
+    "to_status",
+]

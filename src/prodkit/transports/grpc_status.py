@@ -1,0 +1,188 @@
+"""Errors as google.rpc.Status with details, and back again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeAlias
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from prodkit import errors
+from prodkit.call import Call
+from prodkit.errors import Code, FieldViolation, RejectedError, ServiceError, code_of
+
+Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
+
+STATUS: Final[Mapping[Code, grpc.StatusCode]] = MappingProxyType(
+    {code: next(s for s in grpc.StatusCode if s.value[0] == code) for code in Code}
+)
+DETAILS: Final = "grpc-status-details-bin"
+#: gRFC A6: how long a client should leave a call that did not run; only for our own refusals.
+PUSHBACK: Final = "grpc-retry-pushback-ms"
+#: Bytes of a Status. Details are metadata, of which implementations promise 8 KiB; base64 makes
+#: a third more of them, and the message travels once more beside them, percent-encoded.
+STATUS_LIMIT: Final = 4096
+_TEXT_LIMIT: Final = 512
+_OMITTED: Final = "violations_omitted"
+
+_ERRORS: Final[Mapping[Code, type[ServiceError]]] = MappingProxyType(
+    {
+        error.code: error
+        for error in (
+            errors.InvalidArgumentError,
+            errors.UnauthenticatedError,
+            errors.PermissionDeniedError,
+            errors.NotFoundError,
+            errors.AlreadyExistsError,
+            errors.FailedPreconditionError,
+            errors.AbortedError,
+            errors.DeadlineExceededError,
+            errors.UnavailableError,
+            errors.InternalError,
+        )
+    }
+)
+
+
+def told(error: BaseException, call: Call) -> ServiceError:
+    """Return what the caller of `call` may know of `error`.
+
+    A refusal of some other call, one that the handler made, must not read "did not run"; an error
+    that is no ServiceError tells nothing of the inside.
+    """
+    if isinstance(error, RejectedError) and not error.refuses(call):
+        return errors.UnavailableError(
+            "a dependency is unavailable",
+            reason="DEPENDENCY_UNAVAILABLE",
+            retry_after=error.retry_after,
+        )
+    if isinstance(error, ServiceError):
+        return error
+    match code_of(error):
+        case Code.DEADLINE_EXCEEDED:
+            return errors.DeadlineExceededError("the time of this call was over")
+        case Code.UNAVAILABLE:
+            return errors.UnavailableError("a dependency is unavailable")
+        case _:
+            return errors.InternalError("internal error")
+
+
+def to_status(error: BaseException, call: Call) -> Status:
+    """Return the google.rpc.Status for `error`, below `STATUS_LIMIT` bytes.
+
+    ErrorInfo's domain is the service that answers. Violations that do not fit are left out, and
+    their number stands in ErrorInfo's metadata as `violations_omitted`.
+    """
+    shown = told(error, call)
+    status = Status(code=int(shown.code), message=_cut(shown.message))
+    info = ErrorInfo(reason=shown.reason[:63], domain=call.operation[1:].partition("/")[0])
+    if shown.retry_after is not None:
+        _attach(status, RetryInfo(retry_delay=_duration(shown.retry_after)))
+    for key, value in (*_measured(shown), *shown.metadata.items()):
+        if info.ByteSize() + status.ByteSize() + len(key) + len(value) < STATUS_LIMIT // 2:
+            info.metadata[key] = value
+    bad, omitted = _bad_request(
+        shown.violations, STATUS_LIMIT - status.ByteSize() - info.ByteSize() - 200
+    )
+    if omitted:
+        info.metadata[_OMITTED] = str(omitted)
+    _attach(status, info)
+    if bad.field_violations:
+        _attach(status, bad)
+    return status
+
+
+def trailers(status: Status, error: BaseException, call: Call) -> Trailers:
+    """Return the trailing metadata that carry the details, and the push-back of a refusal."""
+    details = (DETAILS, status.SerializeToString())
+    if isinstance(error, RejectedError) and error.refuses(call) and error.retry_after is not None:
+        return details, (PUSHBACK, str(max(0, round(error.retry_after * 1000))))
+    return (details,)
+
+
+def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
+    """Return what a peer answered as the error that stands for its code, with all its details.
+
+    Details that cannot be read are as good as none: code and message still tell.
+    """
+    metadata = dict(error.trailing_metadata() or ())
+    info, retry, bad = _details(metadata.get(DETAILS))
+    code = Code(error.code().value[0])
+    found = dict(info.metadata)
+    return _ERRORS.get(code, ServiceError)(
+        error.details() or code.name,
+        code=code,
+        reason=info.reason or None,
+        violations=[FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations],
+        retry_after=_retry_after(retry, metadata.get(PUSHBACK)),
+        metadata=found,
+    )
+
+
+def _details(data: str | bytes | None) -> tuple[ErrorInfo, RetryInfo | None, BadRequest]:
+    info, retry, bad = ErrorInfo(), None, BadRequest()
+    try:
+        status = Status.FromString(data) if isinstance(data, bytes) else Status()
+        for detail in status.details:
+            match detail.TypeName():
+                case "google.rpc.RetryInfo":
+                    retry = RetryInfo.FromString(detail.value)
+                case "google.rpc.ErrorInfo":
+                    info = ErrorInfo.FromString(detail.value)
+                case "google.rpc.BadRequest":
+                    bad = BadRequest.FromString(detail.value)
+    except DecodeError:
+        return ErrorInfo(), None, BadRequest()
+    return info, retry, bad
+
+
+def _retry_after(retry: RetryInfo | None, pushback: str | bytes | None) -> float | None:
+    if retry is not None:
+        return retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    # A negative or unreadable push-back means "do not retry" (A6); there is no moment to name then.
+    return int(pushback) / 1000 if isinstance(pushback, str) and pushback.isdecimal() else None
+
+
+def _measured(error: ServiceError) -> Iterable[tuple[str, str]]:
+    if isinstance(error, RejectedError):
+        yield "policy", error.policy
+        yield "measured", f"{error.measured:g}"
+        yield "threshold", f"{error.threshold:g}"
+
+
+def _bad_request(violations: Iterable[FieldViolation], room: int) -> tuple[BadRequest, int]:
+    bad, omitted = BadRequest(), 0
+    for violation in violations:
+        entry = BadRequest.FieldViolation(
+            field=_cut(violation.field),
+            description=_cut(violation.description),
+            reason=_cut(violation.rule),
+        )
+        if omitted or bad.ByteSize() + entry.ByteSize() > room:
+            omitted += 1
+        else:
+            bad.field_violations.append(entry)
+    return bad, omitted
+
+
+def _attach(status: Status, detail: ErrorInfo | RetryInfo | BadRequest) -> None:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    status.details.append(packed)
+
+
+def _duration(seconds: float) -> Duration:
+    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
+
+
+def _cut(text: str) -> str:
+    data = text.encode()
+    if len(data) <= _TEXT_LIMIT:
+        return text
+    return data[: _TEXT_LIMIT - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,372 @@
+"""What stands for HTTP/2 between a local channel and a local server."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from asyncio import CancelledError
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping
+from typing import Any, Final, Never, Protocol, TypeAlias
+
+import grpc
+
+from prodkit.clock import Clock, TimerHandle
+from prodkit.transports.pipe import Pipe, PipeClosedError
+from prodkit.transports.rpc_context import MetadataLike
+from prodkit.transports.rpc_server import Handler, behavior
+
+Serializer: TypeAlias = Callable[[Any], bytes]
+Deserializer: TypeAlias = Callable[[bytes], Any]
+Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+class LocalPeer(Protocol):
+    """What the wire needs of a server."""
+
+    clock: Clock
+    message_limit: int
+    serving: bool
+
+    def accept(self, exchange: Exchange) -> None:
+        """Begin to answer."""
+
+
+class Exchange(grpc.aio.ServicerContext[Any, Any]):
+    """One call on the local wire: the server's context, and the state that both ends share."""
+
+    def __init__(self, peer: LocalPeer, method: str, metadata: Pairs, timeout: float | None):
+        self.method = method
+        self.clock = peer.clock
+        self.limit = peer.message_limit
+        self.requests: Pipe[bytes] = Pipe()
+        self.responses: Pipe[bytes] = Pipe()
+        self.ended = False
+        self.status = grpc.StatusCode.OK
+        self.message = ""
+        self.initial: Pairs = ()
+        self.trailing: Pairs = ()
+        self.response: bytes | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._metadata = metadata
+        self._serialize: Serializer | None = None
+        self._deserialize: Deserializer | None = None
+        self._callbacks: list[Callable[[Any], None]] = []
+        self._deadline = None if timeout is None else self.clock.monotonic() + timeout
+        self._timer: TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        if timeout is not None:
+            self._timer = self.clock.call_later(timeout, self._expire)
+
+    async def serve(self, handler: Handler) -> None:
+        """Answer the call; runs in a task of the server, in a context of its own."""
+        self._serialize = handler.response_serializer
+        try:
+            self._deserialize = handler.request_deserializer
+            streams = handler.request_streaming
+            payload = self._incoming() if streams else self._decode(await anext(self.requests))
+            response = await behavior(handler)(payload, self)
+            if not handler.response_streaming:
+                self.response = self._encode(response)
+            self.finish(self.status, self.message)
+        except (grpc.aio.AbortError, PipeClosedError):
+            self.finish(self.status, self.message)
+        except CancelledError:
+            self.finish(grpc.StatusCode.CANCELLED, "cancelled")
+            raise
+        except Exception:  # noqa: BLE001 - the last one who can tell the client
+            _LOG.exception("%s failed beneath its pipeline", self.method)
+            self.finish(grpc.StatusCode.INTERNAL, "internal error")
+
+    def finish(self, status: grpc.StatusCode, message: str) -> None:
+        """End the call for both ends; the first to say so is right."""
+        if self.ended:
+            return
+        self.status, self.message = status, message
+        self.ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self.requests.close()
+        self.responses.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for callback in self._callbacks:
+            callback(self)
+
+    def give_up(self, status: grpc.StatusCode, message: str) -> bool:
+        """End the call from the client's end, and cancel the handler."""
+        if self.ended:
+            return False
+        self.finish(status, message)
+        if self.task is not None:
+            self.task.cancel()
+        return True
+
+    async def end(self) -> None:
+        """Wait for the end; the client's one reader does."""
+        if not self.ended:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+
+    def dropped(self, _: object) -> None:
+        """End a call whose task ended without a word: it was cancelled before it ran."""
+        self.finish(grpc.StatusCode.UNAVAILABLE, "the server is shutting down")
+
+    def _expire(self) -> None:
+        self.give_up(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
+
+    async def _incoming(self) -> AsyncIterator[Any]:
+        async for data in self.requests:
+            yield self._decode(data)
+
+    def _decode(self, data: bytes) -> Any:
+        if len(data) > self.limit:
+            self.finish(*_too_large(data, self.limit))
+            raise PipeClosedError
+        return data if self._deserialize is None else self._deserialize(data)
+
+    def _encode(self, message: Any) -> bytes:
+        data: bytes = message if self._serialize is None else self._serialize(message)
+        return data
+
+    async def read(self) -> Any:
+        """Not the way in: servicers read through their own context."""
+        raise NotImplementedError
+
+    async def write(self, message: Any) -> None:
+        """Send one message; waits while the reader has not taken the last one."""
+        await self.responses.put(self._encode(message))
+
+    async def abort(
+        self, code: grpc.StatusCode, details: str = "", trailing_metadata: MetadataLike = ()
+    ) -> Never:
+        """End the call with a status."""
+        self.trailing = tuple(trailing_metadata)
+        self.finish(code, details)
+        raise grpc.aio.AbortError
+
+    async def abort_with_status(self, status: grpc.Status) -> Never:
+        """End the call with a status."""
+        await self.abort(status.code, status.details, tuple(status.trailing_metadata or ()))
+
+    async def send_initial_metadata(self, initial_metadata: MetadataLike) -> None:
+        """Keep them for the client."""
+        self.initial = tuple(initial_metadata)
+
+    def set_trailing_metadata(self, trailing_metadata: MetadataLike) -> None:
+        """Keep them for the client."""
+        self.trailing = tuple(trailing_metadata)
+
+    def invocation_metadata(self) -> grpc.aio.Metadata | None:
+        """Return what the client sent."""
+        return self._metadata  # type: ignore[return-value]  # pairs, as grpc.aio itself returns
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        """Set the status of a handler that returns."""
+        self.status = code
+
+    def set_details(self, details: str) -> None:
+        """Set the message of a handler that returns."""
+        self.message = details
+
+    def code(self) -> grpc.StatusCode:
+        """Return the status so far."""
+        return self.status
+
+    def details(self) -> str:
+        """Return the message so far."""
+        return self.message
+
+    def time_remaining(self) -> float:
+        """Return the seconds left, None for no deadline."""
+        if self._deadline is None:
+            return None  # type: ignore[return-value]  # as grpc.aio does
+        return max(0.0, self._deadline - self.clock.monotonic())
+
+    def done(self) -> bool:
+        """Say whether the call has ended."""
+        return self.ended
+
+    def cancelled(self) -> bool:
+        """Say whether it was cancelled."""
+        return self.status is grpc.StatusCode.CANCELLED
+
+    def add_done_callback(self, callback: Any) -> None:
+        """Call back at the end."""
+        self._callbacks.append(callback)
+
+    def peer(self) -> str:
+        """Name this process."""
+        return "local:"
+
+    def peer_identities(self) -> Iterable[bytes] | None:
+        """Return None: nobody proved anything."""
+        return None
+
+    def peer_identity_key(self) -> str | None:
+        """Return None: nobody proved anything."""
+        return None
+
+    def auth_context(self) -> Mapping[str, Iterable[bytes]]:
+        """Return nothing: there is no TLS."""
+        return {}
+
+    def set_compression(self, compression: grpc.Compression) -> None:
+        """Do nothing: there are no bytes to save."""
+
+    def disable_next_message_compression(self) -> None:
+        """Do nothing: there are no bytes to save."""
+
+
+class WireCall:
+    """The client's end of an exchange: what `RpcChannel` asks of a grpc.aio call."""
+
+    __slots__ = ("_deserialize", "_exchange", "_pump")
+
+    def __init__(
+        self, exchange: Exchange, deserialize: Deserializer | None, pump: asyncio.Task[None] | None
+    ) -> None:
+        self._exchange = exchange
+        self._deserialize = deserialize
+        self._pump = pump
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._answer().__await__()
+
+    async def _answer(self) -> Any:
+        try:
+            await self._exchange.end()
+        except CancelledError:
+            self.cancel()
+            raise
+        self._raise_for_status()
+        return self._decode(self._exchange.response or b"")
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        try:
+            async for data in self._exchange.responses:
+                yield self._decode(data)
+        except CancelledError:
+            self.cancel()
+            raise
+        self._raise_for_status()
+
+    def cancel(self) -> bool:
+        """Give the call up; the handler is cancelled."""
+        if self._pump is not None:
+            self._pump.cancel()
+        return self._exchange.give_up(grpc.StatusCode.CANCELLED, "Locally cancelled")
+
+    async def initial_metadata(self) -> grpc.aio.Metadata:
+        """Return what the server sent first."""
+        return grpc.aio.Metadata(*self._exchange.initial)
+
+    async def trailing_metadata(self) -> grpc.aio.Metadata:
+        """Return what the server sent last."""
+        return grpc.aio.Metadata(*self._exchange.trailing)
+
+    def _decode(self, data: bytes) -> Any:
+        if len(data) > self._exchange.limit:
+            self.cancel()
+            raise self._error(*_too_large(data, self._exchange.limit))
+        return data if self._deserialize is None else self._deserialize(data)
+
+    def _raise_for_status(self) -> None:
+        exchange = self._exchange
+        if exchange.status is not grpc.StatusCode.OK:
+            raise self._error(exchange.status, exchange.message)
+
+    def _error(self, status: grpc.StatusCode, message: str) -> grpc.aio.AioRpcError:
+        exchange = self._exchange
+        initial, trailing = exchange.initial, exchange.trailing
+        return grpc.aio.AioRpcError(
+            status, grpc.aio.Metadata(*initial), grpc.aio.Metadata(*trailing), message
+        )
+
+
+class LocalWire:
+    """The part of `grpc.aio.Channel` that `RpcChannel` uses, to one server of this process."""
+
+    def __init__(self, server: LocalPeer) -> None:
+        self._server = server
+        self._pumps: set[asyncio.Task[None]] = set()
+
+    def unary_unary(
+        self,
+        method: str,
+        request_serializer: Serializer | None = None,
+        response_deserializer: Deserializer | None = None,
+        **_: object,
+    ) -> Callable[..., WireCall]:
+        """Return what starts a call; for the wire all four kinds are alike."""
+
+        def start(payload: Any, *, timeout: float | None, metadata: Pairs, **_: object) -> WireCall:
+            exchange = Exchange(self._server, method, metadata, timeout)
+            if not self._server.serving:
+                exchange.finish(grpc.StatusCode.UNAVAILABLE, "the local server is not serving")
+                return WireCall(exchange, response_deserializer, None)
+            pump = self._send(exchange, payload, request_serializer)
+            self._server.accept(exchange)
+            return WireCall(exchange, response_deserializer, pump)
+
+        return start
+
+    unary_stream = stream_unary = stream_stream = unary_unary
+
+    def _send(
+        self, exchange: Exchange, payload: Any, serialize: Serializer | None
+    ) -> asyncio.Task[None] | None:
+        if not isinstance(payload, AsyncIterable):
+            exchange.requests.offer(_encoded(payload, serialize))
+            exchange.requests.close()
+            return None
+        pump = asyncio.get_running_loop().create_task(_pump(exchange, payload, serialize))
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
+        return pump
+
+    async def close(self, grace: float | None = None) -> None:
+        """End the pumps of request streams; everything else belongs to the server."""
+        del grace
+        for pump in self._pumps:
+            pump.cancel()
+        while self._pumps:
+            await asyncio.wait(self._pumps)
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Say whether the server serves."""
+        del try_to_connect
+        ready = self._server.serving
+        state = grpc.ChannelConnectivity
+        return state.READY if ready else state.TRANSIENT_FAILURE
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> Never:
+        """Not to be had: a local server starts and stops with the process."""
+        raise NotImplementedError
+
+    async def channel_ready(self) -> None:
+        """Return at once: there is nothing to connect."""
+
+
+async def _pump(
+    exchange: Exchange, requests: AsyncIterable[Any], serialize: Serializer | None
+) -> None:
+    try:
+        async for request in requests:
+            await exchange.requests.put(_encoded(request, serialize))
+    except PipeClosedError:
+        return
+    except Exception:  # noqa: BLE001 - `Requests` keeps it; the call ends, as on the wire
+        exchange.give_up(grpc.StatusCode.CANCELLED, "the requests broke off")
+    exchange.requests.close()
+
+
+def _encoded(message: Any, serialize: Serializer | None) -> bytes:
+    data: bytes = message if serialize is None else serialize(message)
+    return data
+
+
+def _too_large(data: bytes, limit: int) -> tuple[grpc.StatusCode, str]:
+    text = f"Received message larger than max ({len(data)} vs. {limit})"
+    return grpc.StatusCode.RESOURCE_EXHAUSTED, text

@@ -1,0 +1,343 @@
+"""The outbound side of RPC doors: a channel for generated stubs, every method behind a pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from asyncio import CancelledError
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
+
+import grpc
+
+from prodkit.call import CURRENT, Kind
+from prodkit.clock import SYSTEM_CLOCK, Clock
+from prodkit.errors import DeadlineExceededError
+from prodkit.pipeline import Next, Pipeline
+from prodkit.transports.grpc_status import from_rpc_error
+from prodkit.transports.rpc import (
+    AUTHORIZATION,
+    IDEMPOTENCY_KEY,
+    REQUEST_ID,
+    MethodInfo,
+    Pipelines,
+    method_info,
+    no_policies,
+    outbound_key,
+)
+from prodkit.transports.rpc_calls import (
+    Flow,
+    OutboundCall,
+    Requests,
+    StreamStream,
+    StreamUnary,
+    UnaryStream,
+    UnaryUnary,
+)
+from prodkit.transports.rpc_context import MetadataLike
+
+Credentials: TypeAlias = Callable[[], str | Awaitable[str]]
+Inject: TypeAlias = Callable[[dict[str, str]], None]
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What all methods of one channel share.
+
+    `credentials` gives the bearer token of each call ("" for none); `inject` adds the trace
+    context to its metadata.
+    """
+
+    transport: str
+    credentials: Credentials | None = None
+    inject: Inject | None = None
+    clock: Clock = SYSTEM_CLOCK
+
+
+class OutboundMethod:
+    """One method of a channel behind its pipeline."""
+
+    __slots__ = ("_flows", "_handle", "_info", "_start", "_tasks", "channel")
+
+    def __init__(
+        self,
+        info: MethodInfo,
+        pipeline: Pipeline,
+        start: Callable[..., Any],
+        channel: Outbound,
+        tasks: set[asyncio.Task[Any]],
+    ) -> None:
+        pipeline.check(
+            door=f"{channel.transport} client {info.full_name}",
+            kind=Kind.CLIENT,
+            streams=info.streaming,
+            principal=True,
+            repeatable=info.safe,
+        )
+        self.channel = channel
+        self._info = info
+        self._start = start
+        self._tasks = tasks
+        self._flows = info.server_streaming
+        leaf = self._stream if info.server_streaming else self._whole
+        self._handle = pipeline.bind(cast("Next[Any]", leaf))
+
+    def call(
+        self,
+        payload: Any,
+        timeout: float | None,
+        metadata: MetadataLike | None,
+        credentials: grpc.CallCredentials | None,
+        wait_for_ready: bool | None,
+    ) -> tuple[OutboundCall, asyncio.Task[Any]]:
+        """Start a call in a task of its own, as grpc.aio does."""
+        call = self._describe(payload, timeout, metadata)
+        call.credentials = credentials
+        call.wait_for_ready = wait_for_ready
+        call.wire = None
+        call.flow = flow = Flow() if self._flows else None
+        task = asyncio.ensure_future(self._handle(call))
+        assert isinstance(task, asyncio.Task)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        if flow is not None:
+            task.add_done_callback(flow.release)
+        if isinstance(payload, Requests) and payload.pipe is not None:
+            pipe = payload.pipe
+            task.add_done_callback(lambda _: pipe.close())
+        return call, task
+
+    def _describe(
+        self, payload: Any, timeout: float | None, given: MetadataLike | None
+    ) -> OutboundCall:
+        info = self._info
+        metadata: dict[str, str] = {}
+        binary: list[tuple[str, bytes]] = []
+        for name, value in given or ():
+            if isinstance(value, str):
+                metadata[name.lower()] = value
+            else:
+                binary.append((name.lower(), value))
+        call = OutboundCall(
+            info.full_name,
+            Kind.CLIENT,
+            transport=self.channel.transport,
+            metadata=metadata,
+            payload=payload,
+            key=metadata.get(IDEMPOTENCY_KEY) or outbound_key(),
+            safe=info.safe,
+            streaming=info.streaming,
+        )
+        call.binary = tuple(binary)
+        if timeout is not None:
+            call.deadline = self.channel.clock.monotonic() + timeout
+        parent = CURRENT.get()
+        if parent is not None:
+            call.principal = parent.principal
+            call.request_id = metadata.setdefault(REQUEST_ID, parent.request_id)
+            if parent.deadline is not None:
+                call.deadline = min(parent.deadline, call.deadline or parent.deadline)
+        call.own_deadline = call.deadline
+        return call
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        # A call that nobody awaits may fail: that is no news, as in grpc.aio.
+        if not task.cancelled():
+            task.exception()
+
+    async def _whole(self, call: OutboundCall) -> Any:
+        try:
+            call.wire = wire = await self._open(call, call.deadline)
+            return await wire
+        except grpc.aio.AioRpcError as error:
+            raise _cause(call, from_rpc_error(error)) from error
+        except CancelledError as error:
+            raise _cause(call, error) from None
+
+    async def _stream(self, call: OutboundCall) -> None:
+        assert call.flow is not None
+        # A Deadline in the pipeline judges the first message; the wire has the caller's own time.
+        call.wire = wire = await self._open(call, call.own_deadline)
+        try:
+            await call.flow.carry(aiter(wire), call)
+        except grpc.aio.AioRpcError as error:
+            raise _cause(call, from_rpc_error(error)) from error
+        except CancelledError as error:
+            raise _cause(call, error) from None
+        finally:
+            wire.cancel()
+
+    async def _open(self, call: OutboundCall, deadline: float | None) -> Any:
+        metadata = cast("dict[str, str]", call.metadata)
+        channel = self.channel
+        if channel.credentials is not None:
+            token = channel.credentials()
+            bearer = await token if inspect.isawaitable(token) else token
+            if bearer:
+                metadata[AUTHORIZATION] = f"Bearer {bearer}"
+        if call.key is not None:
+            metadata[IDEMPOTENCY_KEY] = call.key
+        if channel.inject is not None:
+            channel.inject(metadata)
+        timeout = None if deadline is None else deadline - channel.clock.monotonic()
+        if timeout is not None and timeout <= 0:
+            raise DeadlineExceededError("the deadline had passed before the call began")
+        return self._start(
+            call.payload,
+            timeout=timeout,
+            metadata=(*metadata.items(), *call.binary),
+            credentials=call.credentials,
+            wait_for_ready=call.wait_for_ready,
+        )
+
+
+def _cause(call: OutboundCall, error: BaseException) -> BaseException:
+    """Return what went wrong with the requests themselves, where that is why the call ended."""
+    payload = call.payload
+    return (payload.error or error) if isinstance(payload, Requests) else error
+
+
+class _MultiCallable(Generic[C]):
+    """A method of a stub; called with grpc.aio's arguments."""
+
+    __slots__ = ("_make", "_method")
+
+    def __init__(self, method: OutboundMethod, make: Callable[..., C]) -> None:
+        self._method = method
+        self._make = make
+
+    def _begin(
+        self,
+        payload: Any,
+        timeout: float | None,
+        metadata: MetadataLike | None,
+        credentials: grpc.CallCredentials | None,
+        wait_for_ready: bool | None,
+    ) -> C:
+        method = self._method
+        call, task = method.call(payload, timeout, metadata, credentials, wait_for_ready)
+        return self._make(call, task, method.channel.clock.monotonic)
+
+
+class _SendsOne(_MultiCallable[C]):
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request: Any,
+        *,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> C:
+        del compression  # the channel's, as in grpc.aio, which takes the argument and ignores it
+        return self._begin(request, timeout, metadata, credentials, wait_for_ready)
+
+
+class _SendsMany(_MultiCallable[C]):
+    __slots__ = ()
+
+    def __call__(
+        self,
+        request_iterator: AsyncIterable[Any] | Iterable[Any] | None = None,
+        timeout: float | None = None,
+        metadata: MetadataLike | None = None,
+        credentials: grpc.CallCredentials | None = None,
+        wait_for_ready: bool | None = None,
+        compression: grpc.Compression | None = None,
+    ) -> C:
+        del compression
+        requests = Requests(request_iterator)
+        return self._begin(requests, timeout, metadata, credentials, wait_for_ready)
+
+
+_CALLABLES: Final[dict[tuple[bool, bool], Callable[[OutboundMethod], Any]]] = {
+    (False, False): lambda method: _SendsOne(method, UnaryUnary),
+    (False, True): lambda method: _SendsOne(method, UnaryStream),
+    (True, False): lambda method: _SendsMany(method, StreamUnary),
+    (True, True): lambda method: _SendsMany(method, StreamStream),
+}
+
+
+class RpcChannel(grpc.aio.Channel):
+    """A `grpc.aio.Channel` for generated stubs, with outbound pipelines over any wire.
+
+    Its stubs raise ServiceError with everything that the peer told; `pipelines` is asked when a
+    stub is made, and what cannot work raises ConfigurationError then. `safe_methods` are full
+    names that may be repeated although the contract does not say so.
+    """
+
+    def __init__(
+        self,
+        wire: grpc.aio.Channel,
+        outbound: Outbound,
+        pipelines: Pipelines = no_policies,
+        safe_methods: Collection[str] = (),
+    ) -> None:
+        self._wire = wire
+        self._outbound = outbound
+        self._pipelines = pipelines
+        self._safe = frozenset(safe_methods)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def unary_unary(self, method: str, *args: Any, **options: Any) -> Any:
+        """Return the callable for a method with one request and one response."""
+        return self._bind(method, self._wire.unary_unary(method, *args, **options), False, False)
+
+    def unary_stream(self, method: str, *args: Any, **options: Any) -> Any:
+        """Return the callable for a method with one request and a stream of responses."""
+        return self._bind(method, self._wire.unary_stream(method, *args, **options), False, True)
+
+    def stream_unary(self, method: str, *args: Any, **options: Any) -> Any:
+        """Return the callable for a method with a stream of requests and one response."""
+        return self._bind(method, self._wire.stream_unary(method, *args, **options), True, False)
+
+    def stream_stream(self, method: str, *args: Any, **options: Any) -> Any:
+        """Return the callable for a method with streams both ways."""
+        return self._bind(method, self._wire.stream_stream(method, *args, **options), True, True)
+
+    def _bind(self, name: str, start: Callable[..., Any], client: bool, server: bool) -> Any:
+        info = method_info(name, client_streaming=client, server_streaming=server)
+        if name in self._safe:
+            info = replace(info, safe=True)
+        method = OutboundMethod(info, self._pipelines(info), start, self._outbound, self._tasks)
+        return _CALLABLES[client, server](method)
+
+    async def close(self, grace: float | None = None) -> None:
+        """Give the calls under way `grace` seconds, cancel the rest, and close the wire."""
+        if self._tasks and grace:
+            await asyncio.wait(self._tasks, timeout=grace)
+        for task in self._tasks:
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        await self._wire.close()
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        """Return the state of the wire."""
+        return self._wire.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        """Wait until the wire's state is another."""
+        await self._wire.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        """Wait until the wire is connected."""
+        await self._wire.channel_ready()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        await self.close()

@@ -1,0 +1,258 @@
+"""The inbound side of RPC doors: registered methods, each behind its pipeline, bound at start."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from asyncio import CancelledError
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from random import getrandbits
+from typing import Any, Final, TypeAlias, cast
+
+import grpc
+
+from prodkit.call import CURRENT, Kind
+from prodkit.clock import Clock
+from prodkit.errors import Code, ConfigurationError, ServiceError, UnavailableError
+from prodkit.pipeline import Pipeline, Trait
+from prodkit.transports.grpc_status import STATUS, to_status, trailers
+from prodkit.transports.rpc import (
+    IDEMPOTENCY_KEY,
+    OTHER,
+    REQUEST_ID,
+    MessageCodec,
+    MethodInfo,
+    Pipelines,
+    method_info,
+)
+from prodkit.transports.rpc_context import InboundCall, InboundContext, metadata_view
+
+Registration: TypeAlias = Callable[[Any], None]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+WireContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+_LOG: Final = logging.getLogger(__name__)
+_REQUEST_ID_LIMIT: Final = 128
+_KINDS: Final[Mapping[tuple[bool, bool], str]] = {
+    (False, False): "unary_unary",
+    (False, True): "unary_stream",
+    (True, False): "stream_unary",
+    (True, True): "stream_stream",
+}
+
+
+def behavior(handler: Handler) -> Callable[[Any, Any], Any]:
+    """Return the function of a method handler, whichever of the four it is kept as."""
+    kind = _KINDS[handler.request_streaming, handler.response_streaming]
+    return cast("Callable[[Any, Any], Any]", getattr(handler, kind))
+
+
+class InFlight:
+    """The tasks that answer calls right now; a drain waits for them, then ends them."""
+
+    __slots__ = ("ending", "tasks")
+
+    def __init__(self) -> None:
+        self.tasks: set[asyncio.Task[Any]] = set()
+        self.ending = False
+
+    async def drain(self, grace: float) -> None:
+        """Wait `grace` seconds for what runs, then cancel the rest and wait until it is gone."""
+        if self.tasks and grace > 0:
+            await asyncio.wait(self.tasks, timeout=grace)
+        self.ending = True
+        while self.tasks:
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.wait(self.tasks)
+
+
+class Door:
+    """What all methods of one server share."""
+
+    __slots__ = ("clock", "edge", "in_flight", "transport")
+
+    def __init__(self, transport: str, clock: Clock, *, edge: bool) -> None:
+        self.transport = transport
+        self.clock = clock
+        self.edge = edge
+        self.in_flight = InFlight()
+
+
+class InboundMethod:
+    """One method behind its pipeline; `answer` is what the wire calls, for all four kinds."""
+
+    __slots__ = ("_codec", "_door", "_handle", "_info", "_observed")
+
+    def __init__(
+        self, info: MethodInfo, function: Callable[..., Any], pipeline: Pipeline, door: Door
+    ) -> None:
+        pipeline.check(
+            door=f"{door.transport} {info.full_name}",
+            kind=Kind.SERVER,
+            replays=info.request_type is not None and not info.streaming,
+            streams=info.streaming,
+        )
+        self._info = info
+        self._door = door
+        self._codec = info.response_type if Trait.REPLAYS in pipeline.traits else None
+        self._observed = Trait.OBSERVES in pipeline.traits
+        self._handle = pipeline.bind(cast("Any", _leaf(info, function)))
+
+    async def answer(self, payload: Any, wire: WireContext) -> Any:
+        """Answer one call: the response, or None after the last message of a stream."""
+        call = self._receive(payload, wire)
+        CURRENT.set(call)
+        task = asyncio.current_task()
+        assert task is not None
+        in_flight = self._door.in_flight
+        in_flight.tasks.add(task)
+        try:
+            result = await self._handle(call)
+            if call.reply or call.context.trailing:
+                wire.set_trailing_metadata(_reply(call))
+        except CancelledError:
+            if in_flight.ending:
+                gone = UnavailableError("the server is shutting down", reason="SHUTTING_DOWN")
+                await self._refuse(gone, call, wire)
+            raise
+        except Exception as error:
+            await self._refuse(error, call, wire)
+            raise
+        finally:
+            in_flight.tasks.discard(task)
+        return result
+
+    def _receive(self, payload: Any, wire: WireContext) -> InboundCall:
+        info, door = self._info, self._door
+        metadata = metadata_view(wire, edge=door.edge)
+        remaining = cast("float | None", wire.time_remaining())
+        request_id = metadata.get(REQUEST_ID, "")
+        if not 0 < len(request_id) <= _REQUEST_ID_LIMIT:
+            request_id = f"{getrandbits(128):032x}"
+        call = InboundCall(
+            info.full_name,
+            Kind.SERVER,
+            transport=door.transport,
+            metadata=metadata,
+            payload=payload,
+            deadline=None if remaining is None else door.clock.monotonic() + remaining,
+            safe=info.safe,
+            request_id=request_id,
+            streaming=info.streaming,
+        )
+        if IDEMPOTENCY_KEY in metadata:
+            call.key = metadata[IDEMPOTENCY_KEY].strip().removeprefix('"').removesuffix('"')
+        if self._codec is not None:
+            call.codec = MessageCodec(call, self._codec)
+        call.context = InboundContext(wire, call)
+        return call
+
+    async def _refuse(self, error: BaseException, call: InboundCall, wire: WireContext) -> None:
+        """Tell the wire; raises, as every abort does."""
+        if not isinstance(error, ServiceError) and not self._observed:
+            _LOG.error("%s failed", call.operation, exc_info=error)
+        status = to_status(error, call)
+        trailing = (*_reply(call), *trailers(status, error, call))
+        await wire.abort(STATUS[Code(status.code)], status.message, trailing)
+
+
+def _leaf(info: MethodInfo, function: Callable[..., Any]) -> Callable[[InboundCall], Any]:
+    if inspect.isasyncgenfunction(function):
+
+        async def stream(call: InboundCall) -> None:
+            context = call.context
+            async with aclosing(function(call.payload, context)) as messages:
+                async for message in messages:
+                    await context.write(message)
+
+        return stream
+    if getattr(function, "__module__", "").endswith("_pb2_grpc"):
+        function = _unimplemented  # left as it was generated
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigurationError(f"{info.full_name}: the servicer's method must be `async def`")
+
+    def whole(call: InboundCall) -> Any:
+        return function(call.payload, call.context)
+
+    return whole
+
+
+async def _unimplemented(payload: object, context: object) -> None:
+    raise ServiceError("no such method", code=Code.UNIMPLEMENTED)
+
+
+def _reply(call: InboundCall) -> tuple[tuple[str, str | bytes], ...]:
+    added = tuple((name.lower(), value) for name, value in (call.reply or {}).items())
+    return added + call.context.trailing
+
+
+class Registrar:
+    """Stands in for a server in `add_XServicer_to_server`, and keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Handler] = {}
+        self.services: set[str] = set()
+        self._generic: set[str] = set()
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Note which services were named; their methods come by the other way."""
+        for handler in handlers:
+            if not isinstance(handler, grpc.ServiceRpcHandler):
+                raise ConfigurationError(f"{handler!r} does not tell which methods it answers")
+            self._generic.add(handler.service_name())
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, Handler]
+    ) -> None:
+        """Keep the methods of a service."""
+        if service_name in self.services:
+            raise ConfigurationError(f"{service_name} is registered twice")
+        self.services.add(service_name)
+        for name, handler in method_handlers.items():
+            self.handlers[f"/{service_name}/{name}"] = handler
+
+    def collect(self, registrations: Sequence[Registration]) -> None:
+        """Run the registrations."""
+        for registration in registrations:
+            registration(self)
+        for service in self._generic - self.services:
+            raise ConfigurationError(
+                f"{service}: its generated code does not list its methods; "
+                "generate it with grpcio-tools 1.64 or later"
+            )
+
+
+def bind(registrations: Sequence[Registration], pipelines: Pipelines, door: Door) -> Registrar:
+    """Put every registered method behind its pipeline.
+
+    Raises ConfigurationError for what cannot work, before anything listens.
+    """
+    registrar = Registrar()
+    registrar.collect(registrations)
+    for full_name, handler in registrar.handlers.items():
+        info = method_info(
+            full_name,
+            client_streaming=handler.request_streaming,
+            server_streaming=handler.response_streaming,
+        )
+        method = InboundMethod(info, behavior(handler), pipelines(info), door)
+        registrar.handlers[full_name] = _rewrap(handler, method)
+    return registrar
+
+
+def unknown_handler(pipeline: Pipeline, door: Door) -> Handler:
+    """Return the handler for methods that nobody registered: UNIMPLEMENTED, counted as one."""
+    info = MethodInfo(OTHER, client_streaming=True)
+    method = InboundMethod(info, _unimplemented, pipeline, door)
+    return grpc.stream_unary_rpc_method_handler(method.answer)
+
+
+def _rewrap(handler: Handler, method: InboundMethod) -> Handler:
+    kind = _KINDS[handler.request_streaming, handler.response_streaming]
+    wrap = getattr(grpc, f"{kind}_rpc_method_handler")
+    return cast(
+        "Handler", wrap(method.answer, handler.request_deserializer, handler.response_serializer)
+    )
