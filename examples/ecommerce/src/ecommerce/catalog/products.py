@@ -12,12 +12,12 @@ from prodkit.data.pagination import page
 from prodkit.data.unit_of_work import Work as GenericWork
 from prodkit.errors import FieldViolation, InvalidArgumentError
 from prodkit.messaging.event import Event
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, RowMapping, func, insert, or_, select, update
 
 from ecommerce.catalog.tables import products
 
 Work: TypeAlias = GenericWork[Event]
-Row: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = "Mapping[str, Any] | RowMapping"
 
 #: What UpdateProduct may change.
 MUTABLE = ("name", "description", "price", "category")
@@ -57,12 +57,12 @@ async def search(
 async def categories(tx: Transaction) -> Sequence[tuple[str, int]]:
     """Return the categories in use, with how many products each has."""
     found = await tx.execute(
-        select(products.c.category, func.count())
+        select(products.c.category, func.count().label("products"))
         .where(products.c.category != "")
         .group_by(products.c.category)
         .order_by(products.c.category)
     )
-    return [(name, count) for name, count in found]
+    return [(row.category, row.products) for row in found]
 
 
 async def change(work: Work, product_id: str, values: Row) -> Row | None:
