@@ -1,0 +1,144 @@
+"""The inbound HTTP door: a pipeline around any ASGI app, Starlette's and FastAPI's included."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import CancelledError
+from typing import Any, TypeAlias
+
+from starlette.requests import ClientDisconnect
+
+from prodkit.call import CURRENT, Call, Kind
+from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.errors import InternalError, ServiceError, UnavailableError
+from prodkit.pipeline import Pipeline, Trait
+from prodkit.transports.asgi_body import Receive, Send, client_gone
+from prodkit.transports.asgi_http import BufferedResponse, HttpExchange
+from prodkit.transports.asgi_request import DoorOptions, Scope
+from prodkit.transports.asgi_websocket import WebSocketSession
+
+__all__ = ["BufferedResponse", "PipelineMiddleware"]
+
+ASGIApp: TypeAlias = Any
+#: Who cancels a request from outside is the server that stops.
+_SHUTTING_DOWN = UnavailableError("the service is shutting down", reason="SHUTTING_DOWN")
+_log = logging.getLogger("prodkit.http")
+
+
+class PipelineMiddleware:
+    """Raw ASGI middleware that passes every HTTP request and websocket through `pipeline`.
+
+    Refusals and exceptions become RFC 9457 problems as long as nothing was sent; after that the
+    response is broken off. Exceptions do not reach the server: the pipeline's telemetry tells of
+    them, and where the pipeline has none, the logger `prodkit.http`. Every response carries
+    `x-request-id`, the one that came in if it is printable ASCII of at most 128 characters.
+
+    `edge`: strangers call here. `call.metadata` then hides `baggage` and `x-prodkit-` headers, and
+    `call.edge` tells telemetry not to believe the caller's sampling. The guest app still sees what
+    the server gave it.
+    `body_limit` is in bytes, announced or chunked: 413. `body_timeout` bounds the seconds spent
+    waiting for the whole body: 408. `trusted_proxies` says how many hops of X-Forwarded-For are
+    ours, for `call.metadata["client-address"]`.
+
+    Request headers: `x-request-timeout` (decimal seconds) gives `call.deadline`, which a Deadline
+    policy shortens and enforces; `Idempotency-Key` (draft -07, quoted or not) gives `call.key`
+    unless the method is safe. `call.operation` is the method and the raw path before routing, the
+    method and the route template after it.
+
+    The guest's handler is not cancelled when its client disconnects: what it began, it ends.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        pipeline: Pipeline,
+        *,
+        edge: bool = True,
+        body_limit: int = 1 << 20,
+        body_timeout: float = 10.0,
+        trusted_proxies: int = 0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        if body_limit < 0:
+            raise ValueError(f"body_limit must not be negative, not {body_limit!r}")
+        if trusted_proxies < 0:
+            raise ValueError(f"trusted_proxies must not be negative, not {trusted_proxies!r}")
+        pipeline.check(door="PipelineMiddleware", kind=Kind.SERVER, replays=True)
+        self.app = app
+        self._options = DoorOptions(
+            edge, body_limit, seconds("body_timeout", body_timeout), trusted_proxies, clock
+        )
+        self._observed = Trait.OBSERVES in pipeline.traits
+        self._answer = pipeline.bind(self._run_guest)
+        self._serve = pipeline.bind(self._run_session)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI scope; lifespan and unknown scopes go to the guest as they are."""
+        if scope["type"] == "websocket":
+            await self._websocket(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = HttpExchange(scope, receive, send, self._options)
+        call = exchange.call
+        token = CURRENT.set(call)
+        try:
+            response = await self._answer(call)
+            if response is not None:
+                await exchange.deliver(response)
+            elif not exchange.started:
+                raise InternalError("the application gave no answer")
+        except Exception as error:  # noqa: BLE001 - the door is where every exception ends
+            await self._refuse(exchange, error)
+        except CancelledError:
+            if not exchange.started:
+                await exchange.deliver_problem(_SHUTTING_DOWN)
+            raise
+        finally:
+            CURRENT.reset(token)
+            call.payload = call.codec = None  # no cycle is left for the garbage collector
+
+    async def _run_guest(self, call: Call) -> BufferedResponse | None:
+        exchange: HttpExchange = call.payload
+        if exchange.refusal is not None:
+            raise exchange.refusal
+        try:
+            await self.app(exchange.scope, exchange.receive, exchange.send)
+        except Exception as error:
+            exchange.drop_held()
+            exchange.name_operation()
+            if exchange.refusal is not None:
+                raise exchange.refusal from None
+            if isinstance(error, ClientDisconnect) or exchange.disconnected:
+                raise client_gone() from error
+            raise
+        if exchange.refusal is not None:
+            raise exchange.refusal
+        return exchange.take_held()
+
+    async def _refuse(self, exchange: HttpExchange, error: Exception) -> None:
+        if not self._observed and not isinstance(error, ServiceError):
+            _log.error("%s failed", exchange.call.operation, exc_info=error)
+        if not exchange.started:
+            await exchange.deliver_problem(error)
+        # Else the guest's response is out, whole or in part: returning now breaks a part off.
+
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        session = WebSocketSession(scope, receive, send, self._options)
+        token = CURRENT.set(session.call)
+        try:
+            await self._serve(session.call)
+            if not session.answered:
+                raise InternalError("the application gave no answer")
+        except Exception as error:  # noqa: BLE001 - the door is where every exception ends
+            if not self._observed and not isinstance(error, ServiceError):
+                _log.error("%s failed", session.call.operation, exc_info=error)
+            await session.refuse(error)
+        finally:
+            CURRENT.reset(token)
+            session.call.payload = None
+
+    async def _run_session(self, call: Call) -> None:
+        session: WebSocketSession = call.payload
+        await session.run(self.app)

@@ -1,0 +1,148 @@
+"""What the ASGI door reads from a request before anybody else does: headers, and who sent them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from random import getrandbits
+from typing import Any, TypeAlias
+
+from prodkit.clock import Clock
+from prodkit.errors import InvalidArgumentError
+
+Scope: TypeAlias = "dict[str, Any]"
+
+
+@dataclass(frozen=True, slots=True)
+class DoorOptions:
+    """What the door's operator decided; PipelineMiddleware documents each."""
+
+    edge: bool
+    body_limit: int
+    body_timeout: float
+    trusted_proxies: int
+    clock: Clock
+
+
+#: Headers of this prefix are said between prodkit services; no edge door believes them.
+INTERNAL_PREFIX = "x-prodkit-"
+#: Further headers that an edge door hides.
+_HIDDEN = frozenset({"baggage"})
+#: What a forwarded request id may be: visible ASCII, short enough for a log line.
+_REQUEST_ID = re.compile(rb"[!-~]{1,128}")
+_TIMEOUT = re.compile(rb"\d{1,6}(\.\d{1,9})?")
+_QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
+_UNQUOTED = re.compile(r"[ -~]*")
+
+
+class Metadata(Mapping[str, str]):
+    """The headers of a request as `Call.metadata`: looked up when asked for, decoded as latin-1.
+
+    Names are lower case; a header that came several times reads joined by commas. An edge door
+    hides what strangers have no business to say: `baggage` and every `x-prodkit-` header.
+    `client-address` is the door's own word, see `client_address`; a door that is not an edge lets
+    its caller, another service, say it.
+    """
+
+    __slots__ = ("_edge", "_scope", "_trusted_proxies")
+
+    def __init__(self, scope: Scope, edge: bool, trusted_proxies: int) -> None:
+        self._scope = scope
+        self._edge = edge
+        self._trusted_proxies = trusted_proxies
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the header `key`, or `default`."""
+        if self._edge:
+            if key == "client-address":
+                return client_address(self._scope, self._trusted_proxies) or default
+            if key in _HIDDEN or key.startswith(INTERNAL_PREFIX):
+                return default
+        found = joined(self._scope, key.encode("latin-1"))
+        if found is not None:
+            return found.decode("latin-1")
+        if key == "client-address":
+            return client_address(self._scope, self._trusted_proxies) or default
+        return default
+
+    def __getitem__(self, key: str) -> str:
+        value: str | None = self.get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        names = {name.decode("latin-1"): None for name, _ in self._scope["headers"]}
+        names["client-address"] = None
+        return (name for name in names if self.get(name) is not None)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def joined(scope: Scope, wanted: bytes) -> bytes | None:
+    """Return the header `wanted` of `scope`, its occurrences joined by commas (RFC 9110, 5.2)."""
+    found: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == wanted:
+            found = value if found is None else found + b", " + value
+    return found
+
+
+def client_address(scope: Scope, trusted_proxies: int) -> str:
+    """Return the address of the client, or an empty string where the server knows of none.
+
+    Behind `trusted_proxies` hops it is the entry of X-Forwarded-For that the outermost of them
+    wrote: everything left of it is the client's own invention. A header that is too short or is
+    no address means that the request came around the proxies; then the peer itself is the client.
+    """
+    if trusted_proxies:
+        hops = (joined(scope, b"x-forwarded-for") or b"").decode("latin-1").split(",")
+        if len(hops) >= trusted_proxies:
+            address = _address(hops[-trusted_proxies].strip())
+            if address:
+                return address
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def _address(text: str) -> str:
+    host = text[1:].partition("]")[0] if text.startswith("[") else text
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return ""
+
+
+def request_id_of(sent: bytes | None) -> bytes:
+    """Return the request id that was sent, if it is fit to be written anywhere, else a new one."""
+    if sent is not None and _REQUEST_ID.fullmatch(sent):
+        return sent
+    return b"%032x" % getrandbits(128)
+
+
+def timeout_of(sent: bytes) -> float:
+    """Return the seconds that an `x-request-timeout` header gives; InvalidArgumentError if none."""
+    if not _TIMEOUT.fullmatch(sent):
+        raise InvalidArgumentError(
+            "x-request-timeout must be a decimal number of seconds", reason="INVALID_TIMEOUT"
+        )
+    return float(sent)
+
+
+def idempotency_key_of(sent: bytes) -> str:
+    """Return the key in an Idempotency-Key header: a quoted string (draft -07), or bare text."""
+    text = sent.decode("latin-1").strip()
+    if not text.startswith('"'):
+        if _UNQUOTED.fullmatch(text):
+            return text
+    elif quoted := _QUOTED.fullmatch(text):
+        return re.sub(r"\\(.)", r"\1", quoted[1])
+    raise InvalidArgumentError(
+        "Idempotency-Key must be a quoted string of printable ASCII",
+        reason="IDEMPOTENCY_KEY_INVALID",
+    )
