@@ -16,6 +16,7 @@ from prodkit.testing import ManualClock
 pytestmark = pytest.mark.anyio
 
 USERS, AUDIENCE = "https://users.shop.example", "shop"
+RSA = RSAKey.generate_key(2048)
 ROLES = Roles({"staff": {"products:write"}})
 
 
@@ -214,7 +215,7 @@ class Forge:
             "HS256 by JWK": self.hmac(json.dumps(jwk).encode()),
             "HS512 by PEM": self.hmac(self.public(pem, spki), "HS512"),
             "HS256 by empty key": self.hmac(b""),
-            "RS256": self.other_algorithm(RSAKey.generate_key(2048), "RS256"),
+            "RS256": self.other_algorithm(RSA, "RS256"),
             "ES256": self.other_algorithm(ECKey.generate_key("P-256"), "ES256"),
             "HS256 by secret": self.other_algorithm(OctKey.generate_key(256), "HS256"),
             "kid traversal": self.signed({"kid": "../../../dev/null"}),
