@@ -55,7 +55,7 @@ class Attempts:
 
 
 class TooManyAttemptsError(ServiceError):
-    """This account, or this address, tries too often."""
+    """An account, or an address, tries too often."""
 
     code = Code.RESOURCE_EXHAUSTED
     reason = "TOO_MANY_ATTEMPTS"
