@@ -1,0 +1,87 @@
+import asyncio
+
+import pytest
+
+from prodkit.data.tasks import Loop, complete
+from prodkit.errors import UnavailableError
+from prodkit.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_complete_outlasts_cancellation_and_passes_it_on():
+    go_on, done = asyncio.Event(), []
+
+    async def work() -> None:
+        await go_on.wait()
+        done.append(True)
+
+    task = asyncio.create_task(complete(work()))
+    for _ in range(2):
+        await asyncio.sleep(0)
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done
+
+
+async def test_complete_raises_what_the_work_raises():
+    async def work() -> None:
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        await complete(work())
+
+
+async def test_a_loop_pauses_as_told_and_can_be_woken():
+    clock, turns = ManualClock(), []
+
+    async def turn() -> float:
+        turns.append(clock.monotonic())
+        return 10.0
+
+    loop = Loop("test", turn, clock=clock)
+    start = clock.monotonic()
+    loop.start()
+    await clock.advance(10)
+    loop.wake()
+    await clock.settle()
+    assert [round(each - start) for each in turns] == [0, 10, 10]
+    await loop.stop(1)
+    await loop.wait()
+
+
+async def test_a_loop_waits_for_what_is_away_and_dies_of_anything_else():
+    clock, errors = ManualClock(), [UnavailableError("away"), KeyError("bug")]
+
+    async def turn() -> float:
+        raise errors.pop(0)
+
+    loop = Loop("test", turn, clock=clock, away=2.0)
+    loop.start()
+    await clock.advance(1.9)
+    assert len(errors) == 1
+    await clock.advance(0.2)
+    with pytest.raises(KeyError):
+        await loop.wait()
+    await loop.stop(0)
+
+
+async def test_a_turn_that_does_not_end_is_cancelled_and_awaited():
+    cancelled = []
+
+    async def turn() -> float:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.append(True)
+        return 0.0
+
+    loop = Loop("test", turn, clock=ManualClock())
+    loop.start()
+    await asyncio.sleep(0)
+    await loop.stop(0.0)
+    assert cancelled
