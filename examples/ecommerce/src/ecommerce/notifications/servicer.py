@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from prodkit.call import current_call
 from prodkit.data.database import Database
 from prodkit.data.pagination import page
-from prodkit.errors import FieldViolation, InvalidArgumentError, UnauthenticatedError
+from prodkit.errors import FieldViolation, InvalidArgumentError
 from sqlalchemy import Row, select
 from sqlalchemy.dialects.sqlite import insert as upsert
 
@@ -13,7 +12,7 @@ from ecommerce.contract.notifications.v1 import notifications_pb2 as pb
 from ecommerce.contract.notifications.v1 import notifications_pb2_grpc as rpc
 from ecommerce.notifications.tables import notifications, preferences
 from ecommerce.notifications.telling import DEFAULTS, chosen_channels
-from ecommerce.wire import Context, timestamp
+from ecommerce.wire import Context, caller, timestamp
 
 DEFAULT_PAGE_SIZE = 20
 
@@ -28,7 +27,7 @@ class NotificationServicer(rpc.NotificationServiceServicer):
         self, request: pb.ListNotificationsRequest, context: Context
     ) -> pb.ListNotificationsResponse:
         """Return a page of the caller's notifications."""
-        mine = select(notifications).where(notifications.c.user_id == _caller())
+        mine = select(notifications).where(notifications.c.user_id == caller().subject)
         newest = notifications.c.created_at, notifications.c.id
         async with self._database.read() as tx:
             found = await page(
@@ -49,7 +48,7 @@ class NotificationServicer(rpc.NotificationServiceServicer):
     ) -> pb.Preferences:
         """Return the caller's channels."""
         async with self._database.read() as tx:
-            return pb.Preferences(**await chosen_channels(tx, _caller()))
+            return pb.Preferences(**await chosen_channels(tx, caller().subject))
 
     async def UpdatePreferences(
         self, request: pb.UpdatePreferencesRequest, context: Context
@@ -61,7 +60,7 @@ class NotificationServicer(rpc.NotificationServiceServicer):
             said = f"{wrong[0]} cannot be changed" if wrong else "names nothing to change"
             violation = FieldViolation("/update_mask", said, "in")
             raise InvalidArgumentError("the change does not serve", violations=[violation])
-        user = _caller()
+        user = caller().subject
         async with self._database.transaction() as tx:
             chosen = await chosen_channels(tx, user)
             chosen |= {path: getattr(request.preferences, path) for path in paths}
@@ -70,13 +69,6 @@ class NotificationServicer(rpc.NotificationServiceServicer):
                 statement.on_conflict_do_update(index_elements=["user_id"], set_=chosen)
             )
         return pb.Preferences(**chosen)
-
-
-def _caller() -> str:
-    call = current_call()
-    if call is None or call.principal is None:
-        raise UnauthenticatedError("sign in first", reason="AUTHENTICATION_REQUIRED")
-    return call.principal.subject
 
 
 def _notification(row: Row[tuple[object, ...]]) -> pb.Notification:

@@ -20,9 +20,8 @@ from ecommerce.contract.users.v1 import users_pb2_grpc as rpc
 from ecommerce.users import accounts
 from ecommerce.users.accounts import Units
 from ecommerce.users.attempts import Attempts
-from ecommerce.users.servicer import caller
 from ecommerce.users.sessions import Sessions, refused
-from ecommerce.wire import Context
+from ecommerce.wire import Context, caller
 
 #: Seconds that an access token lives.
 TOKEN_LIFETIME = 300

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from prodkit.call import Principal, current_call
 from prodkit.data.database import Database
-from prodkit.errors import FieldViolation, InvalidArgumentError, NotFoundError, UnauthenticatedError
+from prodkit.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from prodkit.messaging.event import Event
 from prodkit.security.passwords import PasswordHasher
 from sqlalchemy import RowMapping
@@ -18,7 +17,7 @@ from ecommerce.users import accounts
 from ecommerce.users.accounts import Units, Work
 from ecommerce.users.metrics import UserMetrics
 from ecommerce.users.sessions import Sessions
-from ecommerce.wire import Context, new_id, timestamp
+from ecommerce.wire import Context, caller, new_id, timestamp
 
 DEFAULT_PAGE_SIZE = 20
 #: What UpdateMe may change.
@@ -136,14 +135,6 @@ class UserServicer(rpc.UserServiceServicer):
         if account is not None:
             work.record(_about("user.deactivated", account))
         return account
-
-
-def caller() -> Principal:
-    """Return who calls; the contract admits nobody unknown where this is asked."""
-    call = current_call()
-    if call is None or call.principal is None:
-        raise UnauthenticatedError("sign in first", reason="AUTHENTICATION_REQUIRED")
-    return call.principal
 
 
 def _about(happened: str, account: RowMapping) -> Event:
