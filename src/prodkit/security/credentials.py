@@ -1,12 +1,8 @@
-"""What outbound doors present: the service's own token, or the caller's."""
+"""What outbound doors present when a service calls in its own name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from prodkit.call import current_call
 from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.security.authorization import bearer
 from prodkit.security.keys import KeySet
 from prodkit.security.tokens import TokenSigner
 
@@ -41,17 +37,3 @@ class ServiceCredentials:
             self._token = self._signer.sign(self.subject, lifetime=self._lifetime)
             self._renewed = now
         return self._token
-
-
-def forward_caller() -> Callable[[], str]:
-    """Return credentials that pass on the token of the inbound call being answered.
-
-    They return the empty string, which doors take for "send none", where the caller showed none.
-    """
-
-    def credentials() -> str:
-        call = current_call()
-        header = call.metadata.get("authorization") if call is not None else None
-        return bearer(header) if header is not None else ""
-
-    return credentials
