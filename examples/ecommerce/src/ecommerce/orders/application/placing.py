@@ -64,6 +64,9 @@ class Placing:
         """
         await self._accounts.require_active(wish.user_id)
         lines = merged(wish.lines)
+        if not lines:
+            empty = FieldViolation("/items", "must name something: the cart is empty", "min_items")
+            raise InvalidArgumentError("there is nothing to order", violations=[empty])
         products = await self._catalog.products([line.product_id for line in lines])
         items = _items(wish.lines, lines, products)
         quote = Quote(items, wish.address, wish.shipping_method, wish.discount_code)
