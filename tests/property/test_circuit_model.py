@@ -11,6 +11,7 @@ from hypothesis.stateful import (
     consumes,
     initialize,
     invariant,
+    precondition,
     rule,
 )
 
@@ -101,7 +102,7 @@ class CircuitMachine(RuleBasedStateMachine):
     @initialize(
         consecutive=st.none() | st.integers(1, 4),
         ratio=st.sampled_from([0.25, 0.5, 1.0]),
-        minimum=st.integers(1, 5),
+        minimum=st.integers(1, 8),
         permits=st.integers(1, 3),
     )
     def begin(self, consecutive, ratio, minimum, permits):
@@ -141,23 +142,39 @@ class CircuitMachine(RuleBasedStateMachine):
         told = self.circuit.failed if outcome is FAILED else self.circuit.succeeded
         assert told(begun.ticket, self.now) is (self.circuit.state is not before)
 
-    @rule(seconds=st.sampled_from([0.25, 1.0, 2.5, 5.0, 8.0, 10.0, 3600.0]))
+    @rule(outcomes=st.lists(st.sampled_from([OK, FAILED, FAILED]), min_size=1, max_size=6))
+    def calls_come_and_go(self, outcomes):
+        for outcome in outcomes:
+            self.call_ends(self.call_begins(), outcome)
+
+    @rule(seconds=st.sampled_from([0.25, 1.0, 1.0, 2.5, 3.0, 9.0, 10.0, 3600.0]))
     def time_passes(self, seconds):
         self.clock._now += round(seconds * 1e9)
+
+    @precondition(lambda self: self.model.state is State.OPEN)
+    @rule(target=calls, early=st.sampled_from([0.0, 0.0, 0.0, 0.25]))
+    def the_break_ends(self, early):
+        self.time_passes(max(0.0, self.model.opened + BREAK - early - self.now))
+        return self.call_begins()
+
+    @precondition(lambda self: self.model.probes)
+    @rule(target=calls, early=st.sampled_from([0.0, 0.0, 0.25]))
+    def the_oldest_probe_gets_stuck(self, early):
+        self.time_passes(max(0.0, self.model.probes[0].at + PROBE_TIMEOUT - early - self.now))
+        return self.call_begins()
 
     @rule(seconds=st.sampled_from([-3600.0, 3600.0]))
     def the_wall_clock_jumps(self, seconds):
         self.clock.jump_wall(seconds)
 
-    @rule()
-    def somebody_isolates(self):
-        self.circuit.isolate()
-        self.model.enter(State.ISOLATED)
-
-    @rule()
-    def somebody_resets(self):
-        self.circuit.reset()
-        self.model.enter(State.CLOSED)
+    @rule(state=st.sampled_from([State.ISOLATED, State.CLOSED, None, None, None, None]))
+    def somebody_interferes(self, state):
+        if state is State.ISOLATED:
+            self.circuit.isolate()
+            self.model.enter(state)
+        elif state is State.CLOSED or self.model.state is State.ISOLATED:
+            self.circuit.reset()
+            self.model.enter(State.CLOSED)
 
     @invariant()
     def it_equals_the_model(self):

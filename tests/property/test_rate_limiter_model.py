@@ -79,7 +79,7 @@ class LimiterMachine(RuleBasedStateMachine):
     @invariant()
     def only_keys_that_spent_are_kept(self):
         if hasattr(self, "store"):
-            assert len(self.store) <= len(self.buckets)
+            assert self.store.size <= len(self.buckets)
 
 
 LimiterMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

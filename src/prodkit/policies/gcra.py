@@ -103,5 +103,7 @@ class MemoryRateLimitStore:
             del self._arrivals[soonest]
             ring.rotate(-_SAMPLE + 1)
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many keys are kept."""
         return len(self._ring)

@@ -86,8 +86,8 @@ class Idempotency:
     Follows draft-ietf-httpapi-idempotency-key-header-07: a key that is malformed, or missing where
     `required`, is an InvalidArgumentError, and so is another payload under a used key
     (IDEMPOTENCY_KEY_REUSED); a key whose first call still runs is an AbortedError with
-    `retry_after` (IDEMPOTENCY_KEY_IN_USE). Calls without a key, and operations declared safe to
-    repeat, are left alone.
+    `retry_after` (IDEMPOTENCY_KEY_IN_USE). Calls without a key, streams, and operations declared
+    safe to repeat are left alone.
 
     The promise is the store's. In a handler that ends its transaction with
     `await current_claim().complete(tx, result)` over a SQL store in the same database, the effect
@@ -130,7 +130,7 @@ class Idempotency:
 
     async def __call__(self, call: Call, proceed: Next[T], /) -> T:
         """Run `call` under its key, or answer it as its key was answered before."""
-        if call.safe or (call.key is None and not self._required):
+        if call.safe or (call.key is None and (call.streaming or not self._required)):
             return await proceed(call)
         key, codec = _valid(call.key), call.codec
         if codec is None:

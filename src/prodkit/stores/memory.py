@@ -96,5 +96,7 @@ class MemoryIdempotencyStore:
             else:
                 self._ring.rotate(-1)
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many keys are kept."""
         return len(self._ring)

@@ -1,0 +1,478 @@
+import asyncio
+import contextlib
+import uuid
+
+import pytest
+
+from prodkit import Call, Kind, Pipeline, Principal, Trait
+from prodkit.errors import (
+    AbortedError,
+    Code,
+    ConfigurationError,
+    InvalidArgumentError,
+    NotFoundError,
+    UnavailableError,
+)
+from prodkit.policies.idempotency import (
+    AnswerReplayed,
+    ClaimLost,
+    Idempotency,
+    LostClaimError,
+    StoreFailed,
+    current_claim,
+)
+from prodkit.stores.memory import MemoryIdempotencyStore
+from prodkit.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+SECRET = b"sixteen bytes or more"
+
+
+class TextCodec:
+    def __init__(self, content):
+        self._content = content
+
+    async def content(self):
+        return self._content.encode()
+
+    def freeze(self, result):
+        return result.encode()
+
+    def thaw(self, data):
+        return data.decode()
+
+
+def ask(key="key", content="10 EUR", subject="ann", operation="pay", **options):
+    principal = Principal(subject) if subject else None
+    codec = TextCodec(content)
+    return Call(operation, Kind.SERVER, key=key, principal=principal, codec=codec, **options)
+
+
+class Shop:
+    """A pipeline over one handler whose runs are counted, and that does what a test says."""
+
+    def __init__(self, store=None, **options):
+        self.clock = ManualClock()
+        self.store = store or MemoryIdempotencyStore()
+        options = {"secret": SECRET, "lease": 30.0, "clock": self.clock} | options
+        self.policy = Idempotency(self.store, **options)
+        self.runs = 0
+        self.claims = []
+        self.act = None
+        self.send = Pipeline(self.policy).bind(self._handle)
+
+    async def _handle(self, call):
+        self.runs += 1
+        self.claims.append(current_claim())
+        if self.act is not None:
+            return await self.act(call)
+        return f"receipt {self.runs}"
+
+
+def hear(call):
+    heard = []
+    call.subscribe(lambda _, event: heard.append(event))
+    return heard
+
+
+async def test_the_same_request_again_gets_the_first_answer():
+    shop = Shop()
+    assert await shop.send(ask()) == "receipt 1"
+    again = ask()
+    heard = hear(again)
+    assert await shop.send(again) == "receipt 1"
+    assert shop.runs == 1
+    assert heard == [AnswerReplayed("idempotency")]
+
+
+@pytest.mark.parametrize("other", [{"key": "other"}, {"subject": "bob"}, {"operation": "refund"}])
+async def test_another_key_principal_or_operation_is_another_request(other):
+    shop = Shop()
+    await shop.send(ask())
+    assert await shop.send(ask(**other)) == "receipt 2"
+
+
+async def test_parts_of_a_scope_cannot_be_shifted_into_each_other():
+    shop = Shop()
+    await shop.send(ask(subject="a:b", operation="c"))
+    assert await shop.send(ask(subject="a", operation="b:c")) == "receipt 2"
+    await shop.send(ask(operation="pay", key=":x"))
+    assert await shop.send(ask(operation="pay:", key="x")) == "receipt 4"
+
+
+async def test_another_payload_under_a_used_key_is_refused():
+    shop = Shop()
+    await shop.send(ask())
+    with pytest.raises(InvalidArgumentError) as refused:
+        await shop.send(ask(content="1000 EUR"))
+    assert refused.value.reason == "IDEMPOTENCY_KEY_REUSED"
+    assert shop.runs == 1
+
+
+async def test_while_the_first_still_runs_others_are_told_to_come_back():
+    shop, finish = Shop(), asyncio.Event()
+    shop.act = lambda _: wait_for(finish)
+    first = asyncio.create_task(shop.send(ask()))
+    await shop.clock.settle()
+    with pytest.raises(AbortedError) as refused:
+        await shop.send(ask())
+    assert refused.value.reason == "IDEMPOTENCY_KEY_IN_USE"
+    assert refused.value.retry_after == 1.0
+    with pytest.raises(InvalidArgumentError, match="different request"):
+        await shop.send(ask(content="1000 EUR"))
+    finish.set()
+    assert await first == "done"
+    assert await shop.send(ask()) == "done"
+    assert shop.runs == 1
+
+
+async def wait_for(event):
+    await event.wait()
+    return "done"
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256])
+async def test_a_key_has_1_to_255_characters(key):
+    shop = Shop()
+    with pytest.raises(InvalidArgumentError) as refused:
+        await shop.send(ask(key=key))
+    assert refused.value.reason == "IDEMPOTENCY_KEY_INVALID"
+    assert await shop.send(ask(key="k" * 255)) == "receipt 1"
+
+
+async def test_a_required_key_that_is_missing_is_refused():
+    shop = Shop(required=True)
+    with pytest.raises(InvalidArgumentError) as refused:
+        await shop.send(ask(key=None))
+    assert refused.value.reason == "IDEMPOTENCY_KEY_MISSING"
+    assert shop.runs == 0
+
+
+class Untouchable:
+    transactional = False
+
+    def __getattr__(self, name):
+        raise AssertionError(f"the store was asked to {name}")
+
+
+@pytest.mark.parametrize(
+    ("options", "request_"),
+    [
+        ({}, {"key": None}),
+        ({}, {"key": None, "subject": None}),
+        ({}, {"safe": True}),
+        ({"required": True}, {"safe": True, "key": None}),
+        ({}, {"key": None, "streaming": True}),
+        ({"required": True}, {"key": None, "streaming": True}),
+    ],
+)
+async def test_what_it_does_not_apply_to_it_does_not_touch(options, request_):
+    shop = Shop(Untouchable(), **options)
+    call = ask(**request_)
+    call.codec = None
+    heard = hear(call)
+    assert await shop.send(call) == "receipt 1"
+    assert (shop.claims, heard, call.reply) == ([None], [], None)
+
+
+async def test_what_a_handler_raised_is_not_kept():
+    shop = Shop()
+
+    async def fail(call):
+        raise NotFoundError("no such account")
+
+    shop.act = fail
+    with pytest.raises(NotFoundError):
+        await shop.send(ask())
+    shop.act = None
+    assert await shop.send(ask(content="corrected")) == "receipt 2"
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [
+        (Code.OK, True),
+        (Code.NOT_FOUND, True),
+        (Code.FAILED_PRECONDITION, True),
+        (Code.ALREADY_EXISTS, True),
+        (Code.INTERNAL, False),
+        (Code.UNAVAILABLE, False),
+        (Code.DEADLINE_EXCEEDED, False),
+        (Code.UNKNOWN, False),
+        (Code.INVALID_ARGUMENT, False),
+        (Code.PERMISSION_DENIED, False),
+        (Code.UNAUTHENTICATED, False),
+        (Code.RESOURCE_EXHAUSTED, False),
+        (Code.ABORTED, False),
+    ],
+)
+async def test_a_returned_answer_is_kept_unless_its_code_says_not_done(code, kept):
+    shop = Shop()
+
+    async def return_it(call):
+        call.code = code
+        return f"answer {shop.runs}"
+
+    shop.act = return_it
+    assert await shop.send(ask()) == "answer 1"
+    assert await shop.send(ask()) == ("answer 1" if kept else "answer 2")
+
+
+async def test_an_answer_that_cannot_be_frozen_fails_loudly_and_holds_no_key():
+    shop = Shop()
+
+    async def number(call):
+        return 7
+
+    shop.act = number
+    with pytest.raises(AttributeError):
+        await shop.send(ask())
+    shop.act = None
+    assert await shop.send(ask()) == "receipt 2"
+
+
+async def test_a_cancelled_handler_lets_the_key_go():
+    shop = Shop()
+    shop.act = lambda _: wait_for(asyncio.Event())
+    first = asyncio.create_task(shop.send(ask()))
+    await shop.clock.settle()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    shop.act = None
+    assert await shop.send(ask()) == "receipt 2"
+
+
+async def test_the_heartbeat_keeps_a_long_handler_alone():
+    shop, finish = Shop(lease=30.0, retention=60.0), asyncio.Event()
+    shop.act = lambda _: wait_for(finish)
+    first = asyncio.create_task(shop.send(ask()))
+    await shop.clock.advance(1000.0)
+    with pytest.raises(AbortedError, match="still running"):
+        await shop.send(ask())
+    finish.set()
+    assert await first == "done"
+
+
+async def test_the_heartbeat_ends_with_the_handler():
+    class Counting(MemoryIdempotencyStore):
+        beats = 0
+
+        async def extend(self, *args, **options):
+            self.beats += 1
+            return await super().extend(*args, **options)
+
+    shop = Shop(Counting())
+    await shop.send(ask())
+    await shop.clock.advance(1000.0)
+    assert shop.store.beats == 0
+
+
+async def test_a_beat_under_way_is_awaited():
+    class Slow(MemoryIdempotencyStore):
+        ended = False
+
+        async def extend(self, *args, **options):
+            await shop.clock.sleep(5.0)
+            self.ended = True
+            return True
+
+    shop, finish = Shop(Slow()), asyncio.Event()
+    shop.act = lambda _: wait_for(finish)
+    first = asyncio.create_task(shop.send(ask()))
+    await shop.clock.advance(12.0)
+    finish.set()
+    await shop.clock.settle()
+    assert not first.done()
+    await shop.clock.advance(3.0)
+    assert first.done()
+    assert shop.store.ended
+
+
+async def test_a_failing_heartbeat_is_told_and_tried_again():
+    class Flaky(MemoryIdempotencyStore):
+        async def extend(self, *args, **options):
+            failures.pop()
+            raise UnavailableError("away")
+
+    failures = [1, 1]
+    shop, finish = Shop(Flaky()), asyncio.Event()
+    shop.act = lambda _: wait_for(finish)
+    call = ask()
+    heard = hear(call)
+    first = asyncio.create_task(shop.send(call))
+    await shop.clock.advance(20.0)
+    assert failures == []
+    assert heard == [StoreFailed("idempotency", "extend", "UnavailableError('away')")] * 2
+    finish.set()
+    assert await first == "done"
+
+
+async def test_who_was_taken_over_hears_of_it_and_completes_nothing():
+    class Frozen(MemoryIdempotencyStore):
+        """Its process was stopped: the first beats came too late."""
+
+        async def extend(self, key, fence, *, now, terms):
+            return fence != fences[0] and await super().extend(key, fence, now=now, terms=terms)
+
+        async def claim(self, key, fingerprint, fence, **options):
+            fences.append(fence)
+            return await super().claim(key, fingerprint, fence, **options)
+
+    fences = []
+    shop, finish = Shop(Frozen()), asyncio.Event()
+    shop.act = lambda _: wait_for(finish)
+    call = ask()
+    heard = hear(call)
+    first = asyncio.create_task(shop.send(call))
+    await shop.clock.advance(31.0)
+    assert heard == [ClaimLost("idempotency")]
+    shop.act = None
+    assert await shop.send(ask()) == "receipt 2"
+    finish.set()
+    with pytest.raises(LostClaimError):
+        await first
+    assert await shop.send(ask()) == "receipt 2"
+
+
+async def test_a_release_that_fails_does_not_hide_the_handlers_error():
+    class Gone(MemoryIdempotencyStore):
+        async def release(self, key, fence):
+            raise UnavailableError("away")
+
+    shop = Shop(Gone())
+
+    async def fail(call):
+        raise NotFoundError("no such account")
+
+    shop.act = fail
+    call = ask()
+    heard = hear(call)
+    with pytest.raises(NotFoundError):
+        await shop.send(call)
+    assert heard == [StoreFailed("idempotency", "release", "UnavailableError('away')")]
+    with pytest.raises(AbortedError):
+        await shop.send(ask())
+    await shop.clock.advance(31.0)  # the lease settles it
+    shop.act = None
+    assert await shop.send(ask()) == "receipt 2"
+
+
+async def test_nothing_runs_when_the_store_is_away():
+    class Away(MemoryIdempotencyStore):
+        async def claim(self, *args, **options):
+            raise UnavailableError("away")
+
+    shop = Shop(Away())
+    with pytest.raises(UnavailableError):
+        await shop.send(ask())
+    assert shop.runs == 0
+
+
+async def test_whoever_is_cancelled_while_claiming_leaves_no_claim():
+    class Slow(MemoryIdempotencyStore):
+        async def claim(self, *args, **options):
+            record = await super().claim(*args, **options)
+            await shop.clock.sleep(5.0)
+            return record
+
+    shop = Shop(Slow())
+    first = asyncio.create_task(shop.send(ask()))
+    await shop.clock.settle()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.create_task(shop.send(ask()))
+    await shop.clock.advance(5.0)
+    assert await second == "receipt 1"
+
+
+async def test_a_claim_has_a_stable_id_of_its_key():
+    shop = Shop()
+
+    async def fail(call):
+        raise UnavailableError("try again")
+
+    shop.act = fail
+    for key in ("a", "a", "b"):
+        with contextlib.suppress(UnavailableError):
+            await shop.send(ask(key=key))
+    first, again, other = (claim.id for claim in shop.claims)
+    assert first == again != other
+    assert uuid.UUID(first).hex == first
+    assert current_claim() is None
+
+
+async def test_a_handler_completes_its_claim_and_a_store_without_transactions_waits_for_its_end():
+    shop = Shop()
+
+    async def complete_and_fail(call):
+        await current_claim().complete(object(), "too early")
+        raise UnavailableError("the commit failed")
+
+    async def complete(call):
+        await current_claim().complete(object(), "agreed")
+        return "agreed"
+
+    shop.act = complete_and_fail
+    with pytest.raises(UnavailableError):
+        await shop.send(ask())
+    shop.act = complete
+    assert await shop.send(ask()) == "agreed"
+    assert await shop.send(ask()) == "agreed"
+    assert shop.runs == 2
+
+
+def test_by_default_it_needs_a_principal_and_a_door_that_keeps_answers():
+    pipeline = Pipeline(Idempotency(MemoryIdempotencyStore(), secret=SECRET))
+    assert pipeline.traits == Trait.REPLAYS | Trait.NEEDS_PRINCIPAL
+    with pytest.raises(ConfigurationError, match="authentication must come before"):
+        pipeline.check(door="asgi", kind=Kind.SERVER, replays=True)
+    with pytest.raises(ConfigurationError, match="stream"):
+        pipeline.check(door="grpc", kind=Kind.SERVER, replays=True, streams=True, principal=True)
+    public = Idempotency(MemoryIdempotencyStore(), secret=SECRET, scope=lambda call: "public")
+    Pipeline(public).check(door="asgi", kind=Kind.SERVER, replays=True)
+
+
+async def test_a_public_operation_must_name_its_scope():
+    shop = Shop()
+    with pytest.raises(ConfigurationError, match="must name its own scope"):
+        await shop.send(ask(subject=None))
+    shop = Shop(scope=lambda call: "registrations")
+    assert await shop.send(ask(subject=None)) == "receipt 1"
+
+
+async def test_a_door_without_a_codec_is_refused():
+    shop, call = Shop(), ask()
+    call.codec = None
+    with pytest.raises(ConfigurationError, match="cannot keep answers"):
+        await shop.send(call)
+
+
+async def test_fingerprints_are_keyed_and_a_new_secret_never_runs_an_old_key_twice():
+    class Spying(MemoryIdempotencyStore):
+        async def claim(self, key, fingerprint, fence, **options):
+            seen.append(fingerprint)
+            return await super().claim(key, fingerprint, fence, **options)
+
+    seen, store = [], Spying()
+    await Shop(store).send(ask())
+    rotated = Shop(store, secret=b"another secret of bytes")
+    with pytest.raises(InvalidArgumentError, match="different request"):
+        await rotated.send(ask())
+    assert seen[0] != seen[1]
+    assert rotated.runs == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"secret": b"short"}, "secret"),
+        ({"lease": 0}, "lease"),
+        ({"retention": -1}, "retention"),
+        ({"lease": 60, "retention": 30}, "retention .* lease"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused_by_name(options, named):
+    with pytest.raises(ValueError, match=named):
+        Idempotency(MemoryIdempotencyStore(), **({"secret": SECRET} | options))
