@@ -81,10 +81,11 @@ def to_status(error: BaseException, call: Call) -> Status:
     """
     shown = told(error, call)
     status = Status(code=int(shown.code), message=_cut(shown.message))
-    info = ErrorInfo(reason=shown.reason[:63], domain=call.operation[1:].partition("/")[0])
+    info = ErrorInfo(reason=_cut(shown.reason, 63), domain=call.operation[1:].partition("/")[0])
     if shown.retry_after is not None:
         _attach(status, RetryInfo(retry_delay=_duration(shown.retry_after)))
-    for key, value in (*_measured(shown), *shown.metadata.items()):
+    for name, text in (*_measured(shown), *shown.metadata.items()):
+        key, value = _cut(name), _cut(text)
         if info.ByteSize() + status.ByteSize() + len(key) + len(value) < STATUS_LIMIT // 2:
             info.metadata[key] = value
     bad, omitted = _bad_request(
@@ -181,8 +182,9 @@ def _duration(seconds: float) -> Duration:
     return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
 
 
-def _cut(text: str) -> str:
-    data = text.encode()
-    if len(data) <= _TEXT_LIMIT:
-        return text
-    return data[: _TEXT_LIMIT - 3].decode(errors="ignore") + "…"
+def _cut(text: str, limit: int = _TEXT_LIMIT) -> str:
+    # Lone surrogates, which JSON can bring in, are no text that protobuf would take.
+    data = text.encode(errors="replace")
+    if len(data) > limit:
+        return data[: limit - 3].decode(errors="ignore") + "…"
+    return data.decode()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from asyncio import CancelledError
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from typing import Any, Final, Never, Protocol, TypeAlias
 
 import grpc
 
 from prodkit.clock import Clock, TimerHandle
 from prodkit.transports.pipe import Pipe, PipeClosedError
+from prodkit.transports.rpc_calls import Requests
 from prodkit.transports.rpc_context import MetadataLike
 from prodkit.transports.rpc_server import Handler, behavior
 
@@ -40,14 +41,16 @@ class Exchange(grpc.aio.ServicerContext[Any, Any]):
         self.method = method
         self.clock = peer.clock
         self.limit = peer.message_limit
-        self.requests: Pipe[bytes] = Pipe()
-        self.responses: Pipe[bytes] = Pipe()
+        self.request: bytes | None = None
+        self.response: bytes | None = None
+        # Streams have a pipe instead; which end streams is the client's to say.
+        self.requests: Pipe[bytes] | None = None
+        self.responses: Pipe[bytes] | None = None
         self.ended = False
         self.status = grpc.StatusCode.OK
         self.message = ""
         self.initial: Pairs = ()
         self.trailing: Pairs = ()
-        self.response: bytes | None = None
         self.task: asyncio.Task[None] | None = None
         self._metadata = metadata
         self._serialize: Serializer | None = None
@@ -65,7 +68,7 @@ class Exchange(grpc.aio.ServicerContext[Any, Any]):
         try:
             self._deserialize = handler.request_deserializer
             streams = handler.request_streaming
-            payload = self._incoming() if streams else self._decode(await anext(self.requests))
+            payload = self._incoming() if streams else await self._only_request()
             response = await behavior(handler)(payload, self)
             if not handler.response_streaming:
                 self.response = self._encode(response)
@@ -87,8 +90,9 @@ class Exchange(grpc.aio.ServicerContext[Any, Any]):
         self.ended = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        self.requests.close()
-        self.responses.close()
+        for pipe in (self.requests, self.responses):
+            if pipe is not None:
+                pipe.close()
         if self._timer is not None:
             self._timer.cancel()
         for callback in self._callbacks:
@@ -103,6 +107,14 @@ class Exchange(grpc.aio.ServicerContext[Any, Any]):
             self.task.cancel()
         return True
 
+    async def outgoing(self) -> AsyncIterator[bytes]:
+        """Yield what the client is to read: a stream, or a stream of one."""
+        assert self.responses is not None
+        async for data in self.responses:
+            yield data
+        if self.response is not None:
+            yield self.response
+
     async def end(self) -> None:
         """Wait for the end; the client's one reader does."""
         if not self.ended:
@@ -116,7 +128,15 @@ class Exchange(grpc.aio.ServicerContext[Any, Any]):
     def _expire(self) -> None:
         self.give_up(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
+    async def _only_request(self) -> Any:
+        if self.requests is None:
+            return self._decode(self.request or b"")
+        return await anext(self._incoming())
+
     async def _incoming(self) -> AsyncIterator[Any]:
+        if self.requests is None:
+            yield self._decode(self.request or b"")
+            return
         async for data in self.requests:
             yield self._decode(data)
 
@@ -136,6 +156,8 @@ class Exchange(grpc.aio.ServicerContext[Any, Any]):
 
     async def write(self, message: Any) -> None:
         """Send one message; waits while the reader has not taken the last one."""
+        if self.responses is None:
+            raise grpc.aio.UsageError("the client expects one response, not a stream")
         await self.responses.put(self._encode(message))
 
     async def abort(
@@ -245,7 +267,7 @@ class WireCall:
 
     async def __aiter__(self) -> AsyncIterator[Any]:
         try:
-            async for data in self._exchange.responses:
+            async for data in self._exchange.outgoing():
                 yield self._decode(data)
         except CancelledError:
             self.cancel()
@@ -292,36 +314,49 @@ class LocalWire:
         self._server = server
         self._pumps: set[asyncio.Task[None]] = set()
 
-    def unary_unary(
+    def unary_unary(self, *method: Any, **options: Any) -> Callable[..., WireCall]:
+        """Return what starts a call with one response."""
+        return self._method(False, *method, **options)
+
+    def unary_stream(self, *method: Any, **options: Any) -> Callable[..., WireCall]:
+        """Return what starts a call with a stream of responses."""
+        return self._method(True, *method, **options)
+
+    stream_unary = unary_unary
+    stream_stream = unary_stream
+
+    def _method(
         self,
+        streams: bool,
         method: str,
         request_serializer: Serializer | None = None,
         response_deserializer: Deserializer | None = None,
         **_: object,
     ) -> Callable[..., WireCall]:
-        """Return what starts a call; for the wire all four kinds are alike."""
+        server = self._server
 
         def start(payload: Any, *, timeout: float | None, metadata: Pairs, **_: object) -> WireCall:
-            exchange = Exchange(self._server, method, metadata, timeout)
-            if not self._server.serving:
+            exchange = Exchange(server, method, metadata, timeout)
+            if streams:
+                exchange.responses = Pipe()
+            if not server.serving:
                 exchange.finish(grpc.StatusCode.UNAVAILABLE, "the local server is not serving")
                 return WireCall(exchange, response_deserializer, None)
             pump = self._send(exchange, payload, request_serializer)
-            self._server.accept(exchange)
+            server.accept(exchange)
             return WireCall(exchange, response_deserializer, pump)
 
         return start
 
-    unary_stream = stream_unary = stream_stream = unary_unary
-
     def _send(
         self, exchange: Exchange, payload: Any, serialize: Serializer | None
     ) -> asyncio.Task[None] | None:
-        if not isinstance(payload, AsyncIterable):
-            exchange.requests.offer(_encoded(payload, serialize))
-            exchange.requests.close()
+        if not isinstance(payload, Requests):
+            exchange.request = _encoded(payload, serialize)
             return None
-        pump = asyncio.get_running_loop().create_task(_pump(exchange, payload, serialize))
+        pipe: Pipe[bytes] = Pipe()
+        exchange.requests = pipe
+        pump = asyncio.get_running_loop().create_task(_pump(exchange, pipe, payload, serialize))
         self._pumps.add(pump)
         pump.add_done_callback(self._pumps.discard)
         return pump
@@ -350,16 +385,16 @@ class LocalWire:
 
 
 async def _pump(
-    exchange: Exchange, requests: AsyncIterable[Any], serialize: Serializer | None
+    exchange: Exchange, pipe: Pipe[bytes], requests: Requests, serialize: Serializer | None
 ) -> None:
     try:
         async for request in requests:
-            await exchange.requests.put(_encoded(request, serialize))
+            await pipe.put(_encoded(request, serialize))
     except PipeClosedError:
         return
     except Exception:  # noqa: BLE001 - `Requests` keeps it; the call ends, as on the wire
         exchange.give_up(grpc.StatusCode.CANCELLED, "the requests broke off")
-    exchange.requests.close()
+    pipe.close()
 
 
 def _encoded(message: Any, serialize: Serializer | None) -> bytes:

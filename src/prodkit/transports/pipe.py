@@ -27,11 +27,6 @@ class Pipe(Generic[T]):
         self._waiter: asyncio.Future[None] | None = None
         self._closed = False
 
-    def offer(self, item: T) -> None:
-        """Write the first item without waiting."""
-        self._items.append(item)
-        self._wake()
-
     async def put(self, item: T) -> None:
         """Write `item` once the last one was read. Raises PipeClosedError."""
         while self._items and not self._closed:

@@ -86,10 +86,19 @@ class Flow:
 class OutboundCall(Call):
     """A call with what the wire needs to start it, and the wire's own call once it did."""
 
-    __slots__ = ("binary", "credentials", "flow", "own_deadline", "wait_for_ready", "wire")
+    __slots__ = (
+        "binary",
+        "credentials",
+        "flow",
+        "headers",
+        "own_deadline",
+        "wait_for_ready",
+        "wire",
+    )
     binary: tuple[tuple[str, bytes], ...]
     credentials: grpc.CallCredentials | None
     flow: Flow | None
+    headers: dict[str, str]  # `metadata`, as this side may write them
     own_deadline: float | None
     wait_for_ready: bool | None
     wire: Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from asyncio import CancelledError
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
@@ -41,6 +41,7 @@ from prodkit.transports.rpc_context import MetadataLike
 Credentials: TypeAlias = Callable[[], str | Awaitable[str]]
 Inject: TypeAlias = Callable[[dict[str, str]], None]
 C = TypeVar("C")
+_Run: TypeAlias = Callable[[OutboundCall], Coroutine[Any, Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class Outbound:
 class OutboundMethod:
     """One method of a channel behind its pipeline."""
 
-    __slots__ = ("_flows", "_handle", "_info", "_start", "_tasks", "channel")
+    __slots__ = ("_flows", "_info", "_run", "_start", "_streams", "_tasks", "channel")
 
     def __init__(
         self,
@@ -81,9 +82,10 @@ class OutboundMethod:
         self._info = info
         self._start = start
         self._tasks = tasks
+        self._streams = info.streaming
         self._flows = info.server_streaming
         leaf = self._stream if info.server_streaming else self._whole
-        self._handle = pipeline.bind(cast("Next[Any]", leaf))
+        self._run = cast("_Run", pipeline.bind(cast("Next[Any]", leaf)))
 
     def call(
         self,
@@ -99,8 +101,7 @@ class OutboundMethod:
         call.wait_for_ready = wait_for_ready
         call.wire = None
         call.flow = flow = Flow() if self._flows else None
-        task = asyncio.ensure_future(self._handle(call))
-        assert isinstance(task, asyncio.Task)
+        task = asyncio.get_running_loop().create_task(self._run(call))
         self._tasks.add(task)
         task.add_done_callback(self._done)
         if flow is not None:
@@ -129,8 +130,9 @@ class OutboundMethod:
             payload=payload,
             key=metadata.get(IDEMPOTENCY_KEY) or outbound_key(),
             safe=info.safe,
-            streaming=info.streaming,
+            streaming=self._streams,
         )
+        call.headers = metadata
         call.binary = tuple(binary)
         if timeout is not None:
             call.deadline = self.channel.clock.monotonic() + timeout
@@ -172,7 +174,7 @@ class OutboundMethod:
             wire.cancel()
 
     async def _open(self, call: OutboundCall, deadline: float | None) -> Any:
-        metadata = cast("dict[str, str]", call.metadata)
+        metadata = call.headers
         channel = self.channel
         if channel.credentials is not None:
             token = channel.credentials()

@@ -84,7 +84,7 @@ class Door:
 class InboundMethod:
     """One method behind its pipeline; `answer` is what the wire calls, for all four kinds."""
 
-    __slots__ = ("_codec", "_door", "_handle", "_info", "_observed")
+    __slots__ = ("_codec", "_door", "_handle", "_info", "_observed", "_streams")
 
     def __init__(
         self, info: MethodInfo, function: Callable[..., Any], pipeline: Pipeline, door: Door
@@ -97,6 +97,7 @@ class InboundMethod:
         )
         self._info = info
         self._door = door
+        self._streams = info.streaming
         self._codec = info.response_type if Trait.REPLAYS in pipeline.traits else None
         self._observed = Trait.OBSERVES in pipeline.traits
         self._handle = pipeline.bind(cast("Any", _leaf(info, function)))
@@ -128,7 +129,7 @@ class InboundMethod:
     def _receive(self, payload: Any, wire: WireContext) -> InboundCall:
         info, door = self._info, self._door
         metadata = metadata_view(wire, edge=door.edge)
-        remaining = cast("float | None", wire.time_remaining())
+        remaining: float | None = wire.time_remaining()
         request_id = metadata.get(REQUEST_ID, "")
         if not 0 < len(request_id) <= _REQUEST_ID_LIMIT:
             request_id = f"{getrandbits(128):032x}"
@@ -141,7 +142,7 @@ class InboundMethod:
             deadline=None if remaining is None else door.clock.monotonic() + remaining,
             safe=info.safe,
             request_id=request_id,
-            streaming=info.streaming,
+            streaming=self._streams,
         )
         if IDEMPOTENCY_KEY in metadata:
             call.key = metadata[IDEMPOTENCY_KEY].strip().removeprefix('"').removesuffix('"')

@@ -1,0 +1,167 @@
+"""Errors as google.rpc.Status, and back."""
+
+import grpc
+import pytest
+from google.rpc.error_details_pb2 import ErrorInfo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prodkit import Code, FieldViolation, RejectedError, ServiceError
+from prodkit.call import Call
+from prodkit.errors import (
+    DeadlineExceededError,
+    InvalidArgumentError,
+    NotFoundError,
+    OverloadedError,
+    UnavailableError,
+)
+from prodkit.transports.grpc_status import (
+    DETAILS,
+    PUSHBACK,
+    STATUS,
+    STATUS_LIMIT,
+    from_rpc_error,
+    to_status,
+    trailers,
+)
+
+CALL = Call("/shop.v1.Orders/Create")
+
+
+def sent(error: BaseException, call: Call = CALL) -> ServiceError:
+    """Send `error` as the server does, receive it as the client does."""
+    status = to_status(error, call)
+    return from_rpc_error(
+        grpc.aio.AioRpcError(
+            STATUS[Code(status.code)],
+            grpc.aio.Metadata(),
+            grpc.aio.Metadata(*trailers(status, error, call)),
+            status.message,
+        )
+    )
+
+
+def refusal(call: Call, retry_after: float | None = 0.25) -> OverloadedError:
+    return OverloadedError(
+        "busy", call=call, policy="shed", measured=0.9, threshold=0.8, retry_after=retry_after
+    )
+
+
+@pytest.mark.parametrize("code", list(Code))
+def test_every_code_has_its_status(code):
+    assert STATUS[code].value[0] == code
+
+
+@pytest.mark.parametrize("code", [code for code in Code if code is not Code.OK])
+def test_every_code_comes_back(code):
+    assert sent(ServiceError("m", code=code)).code is code
+
+
+def test_the_class_tells_the_code():
+    assert type(sent(ServiceError("m", code=Code.NOT_FOUND))) is NotFoundError
+    assert type(sent(ServiceError("m", code=Code.DATA_LOSS))) is ServiceError
+
+
+def test_all_details_come_back():
+    error = InvalidArgumentError(
+        "wrong",
+        reason="BAD",
+        violations=[FieldViolation("/a", "b", "c")],
+        retry_after=1.5,
+        metadata={"k": "v"},
+    )
+    back = sent(error)
+    assert (back.message, back.reason, back.violations) == ("wrong", "BAD", error.violations)
+    assert (back.retry_after, dict(back.metadata)) == (1.5, {"k": "v"})
+
+
+def test_the_domain_is_the_service():
+    status = to_status(NotFoundError("m"), CALL)
+    assert ErrorInfo.FromString(status.details[0].value).domain == "shop.v1.Orders"
+
+
+def test_a_refusal_explains_itself_and_pushes_back():
+    error = refusal(CALL)
+    back = sent(error)
+    assert dict(back.metadata) == {"policy": "shed", "measured": "0.9", "threshold": "0.8"}
+    assert dict(trailers(to_status(error, CALL), error, CALL))[PUSHBACK] == "250"
+    assert not isinstance(back, RejectedError)
+
+
+def test_a_refusal_of_another_call_tells_only_that_a_dependency_is_away():
+    error = refusal(Call("inner"))
+    back = sent(error)
+    assert (type(back), back.reason) == (UnavailableError, "DEPENDENCY_UNAVAILABLE")
+    assert dict(back.metadata) == {}
+    assert PUSHBACK not in dict(trailers(to_status(error, CALL), error, CALL))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ValueError("secret"), Code.INTERNAL),
+        (TimeoutError("secret"), Code.DEADLINE_EXCEEDED),
+        (ConnectionRefusedError("secret"), Code.UNAVAILABLE),
+    ],
+)
+def test_other_exceptions_tell_their_code_alone(error, code):
+    status = to_status(error, CALL)
+    assert status.code == code
+    assert b"secret" not in status.SerializeToString()
+
+
+def test_details_that_cannot_be_read_are_left_out():
+    error = from_rpc_error(
+        grpc.aio.AioRpcError(
+            grpc.StatusCode.NOT_FOUND,
+            grpc.aio.Metadata(),
+            grpc.aio.Metadata((DETAILS, b"\xff\xff"), (PUSHBACK, "-1")),
+            "gone",
+        )
+    )
+    assert (type(error), error.message, error.reason) == (NotFoundError, "gone", "NOT_FOUND")
+    assert error.retry_after is None
+
+
+def test_a_push_back_alone_is_a_retry_after():
+    error = from_rpc_error(
+        grpc.aio.AioRpcError(
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.aio.Metadata(),
+            grpc.aio.Metadata((PUSHBACK, "1500")),
+            None,
+        )
+    )
+    assert (error.message, error.retry_after) == ("UNAVAILABLE", 1.5)
+
+
+def test_a_deadline_of_grpc_is_our_deadline():
+    error = grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, details="Deadline Exceeded")
+    assert type(from_rpc_error(error)) is DeadlineExceededError
+
+
+def test_what_is_no_text_does_not_stop_the_answer():
+    back = sent(InvalidArgumentError("a\ud800", metadata={"k": "\udfff"}))
+    assert (back.message, dict(back.metadata)) == ("a?", {"k": "?"})
+
+
+@given(
+    message=st.text(max_size=3000),
+    violations=st.lists(
+        st.builds(FieldViolation, st.text(max_size=900), st.text(max_size=900), st.text()),
+        max_size=80,
+    ),
+    metadata=st.dictionaries(st.text(max_size=300), st.text(max_size=3000), max_size=40),
+    reason=st.text(max_size=500),
+)
+def test_no_status_is_too_large_to_travel(message, violations, metadata, reason):
+    error = ServiceError(
+        message, code=Code.ABORTED, violations=violations, metadata=metadata, reason=reason
+    )
+    status = to_status(error, CALL)
+    assert status.ByteSize() <= STATUS_LIMIT
+    kept = len(sent(error).violations)
+    omitted = (
+        int(sent(error).metadata.get("violations_omitted", 0)) if len(violations) > kept else 0
+    )
+    assert kept + omitted == len(violations)
