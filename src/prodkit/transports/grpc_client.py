@@ -9,7 +9,8 @@ import grpc
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.transports.rpc import Pipelines, no_policies
-from prodkit.transports.rpc_client import Credentials, Inject, Outbound, RpcChannel
+from prodkit.transports.rpc_client import RpcChannel
+from prodkit.transports.rpc_outbound import Credentials, Inject, Outbound
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.lb_policy_name", "round_robin"),

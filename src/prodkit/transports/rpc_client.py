@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
-from asyncio import CancelledError
-from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterable, Callable, Collection, Iterable
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeAlias, TypeVar, cast
+from typing import Any, Final, Generic, Self, TypeVar
 
 import grpc
 
-from prodkit.call import CURRENT, Kind
-from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.errors import DeadlineExceededError
-from prodkit.pipeline import Next, Pipeline
-from prodkit.transports.grpc_status import from_rpc_error
-from prodkit.transports.rpc import (
-    AUTHORIZATION,
-    IDEMPOTENCY_KEY,
-    REQUEST_ID,
-    MethodInfo,
-    Pipelines,
-    method_info,
-    no_policies,
-    outbound_key,
-)
+from prodkit.transports.rpc import Pipelines, method_info, no_policies
 from prodkit.transports.rpc_calls import (
-    Flow,
-    OutboundCall,
     Requests,
     StreamStream,
     StreamUnary,
@@ -37,170 +19,9 @@ from prodkit.transports.rpc_calls import (
     UnaryUnary,
 )
 from prodkit.transports.rpc_context import MetadataLike
+from prodkit.transports.rpc_outbound import Outbound, OutboundMethod
 
-Credentials: TypeAlias = Callable[[], str | Awaitable[str]]
-Inject: TypeAlias = Callable[[dict[str, str]], None]
 C = TypeVar("C")
-_Run: TypeAlias = Callable[[OutboundCall], Coroutine[Any, Any, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Outbound:
-    """What all methods of one channel share.
-
-    `credentials` gives the bearer token of each call ("" for none); `inject` adds the trace
-    context to its metadata.
-    """
-
-    transport: str
-    credentials: Credentials | None = None
-    inject: Inject | None = None
-    clock: Clock = SYSTEM_CLOCK
-
-
-class OutboundMethod:
-    """One method of a channel behind its pipeline."""
-
-    __slots__ = ("_flows", "_info", "_run", "_start", "_streams", "_tasks", "channel")
-
-    def __init__(
-        self,
-        info: MethodInfo,
-        pipeline: Pipeline,
-        start: Callable[..., Any],
-        channel: Outbound,
-        tasks: set[asyncio.Task[Any]],
-    ) -> None:
-        pipeline.check(
-            door=f"{channel.transport} client {info.full_name}",
-            kind=Kind.CLIENT,
-            streams=info.streaming,
-            principal=True,
-            repeatable=info.safe,
-        )
-        self.channel = channel
-        self._info = info
-        self._start = start
-        self._tasks = tasks
-        self._streams = info.streaming
-        self._flows = info.server_streaming
-        leaf = self._stream if info.server_streaming else self._whole
-        self._run = cast("_Run", pipeline.bind(cast("Next[Any]", leaf)))
-
-    def call(
-        self,
-        payload: Any,
-        timeout: float | None,
-        metadata: MetadataLike | None,
-        credentials: grpc.CallCredentials | None,
-        wait_for_ready: bool | None,
-    ) -> tuple[OutboundCall, asyncio.Task[Any]]:
-        """Start a call in a task of its own, as grpc.aio does."""
-        call = self._describe(payload, timeout, metadata)
-        call.credentials = credentials
-        call.wait_for_ready = wait_for_ready
-        call.wire = None
-        call.flow = flow = Flow() if self._flows else None
-        task = asyncio.get_running_loop().create_task(self._run(call))
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        if flow is not None:
-            task.add_done_callback(flow.release)
-        if isinstance(payload, Requests) and payload.pipe is not None:
-            pipe = payload.pipe
-            task.add_done_callback(lambda _: pipe.close())
-        return call, task
-
-    def _describe(
-        self, payload: Any, timeout: float | None, given: MetadataLike | None
-    ) -> OutboundCall:
-        info = self._info
-        metadata: dict[str, str] = {}
-        binary: list[tuple[str, bytes]] = []
-        for name, value in given or ():
-            if isinstance(value, str):
-                metadata[name.lower()] = value
-            else:
-                binary.append((name.lower(), value))
-        call = OutboundCall(
-            info.full_name,
-            Kind.CLIENT,
-            transport=self.channel.transport,
-            metadata=metadata,
-            payload=payload,
-            key=metadata.get(IDEMPOTENCY_KEY) or outbound_key(),
-            safe=info.safe,
-            streaming=self._streams,
-        )
-        call.headers = metadata
-        call.binary = tuple(binary)
-        if timeout is not None:
-            call.deadline = self.channel.clock.monotonic() + timeout
-        parent = CURRENT.get()
-        if parent is not None:
-            call.principal = parent.principal
-            call.request_id = metadata.setdefault(REQUEST_ID, parent.request_id)
-            if parent.deadline is not None:
-                call.deadline = min(parent.deadline, call.deadline or parent.deadline)
-        call.own_deadline = call.deadline
-        return call
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        # A call that nobody awaits may fail: that is no news, as in grpc.aio.
-        if not task.cancelled():
-            task.exception()
-
-    async def _whole(self, call: OutboundCall) -> Any:
-        try:
-            call.wire = wire = await self._open(call, call.deadline)
-            return await wire
-        except grpc.aio.AioRpcError as error:
-            raise _cause(call, from_rpc_error(error)) from error
-        except CancelledError as error:
-            raise _cause(call, error) from None
-
-    async def _stream(self, call: OutboundCall) -> None:
-        assert call.flow is not None
-        # A Deadline in the pipeline judges the first message; the wire has the caller's own time.
-        call.wire = wire = await self._open(call, call.own_deadline)
-        try:
-            await call.flow.carry(aiter(wire), call)
-        except grpc.aio.AioRpcError as error:
-            raise _cause(call, from_rpc_error(error)) from error
-        except CancelledError as error:
-            raise _cause(call, error) from None
-        finally:
-            wire.cancel()
-
-    async def _open(self, call: OutboundCall, deadline: float | None) -> Any:
-        metadata = call.headers
-        channel = self.channel
-        if channel.credentials is not None:
-            token = channel.credentials()
-            bearer = await token if inspect.isawaitable(token) else token
-            if bearer:
-                metadata[AUTHORIZATION] = f"Bearer {bearer}"
-        if call.key is not None:
-            metadata[IDEMPOTENCY_KEY] = call.key
-        if channel.inject is not None:
-            channel.inject(metadata)
-        timeout = None if deadline is None else deadline - channel.clock.monotonic()
-        if timeout is not None and timeout <= 0:
-            raise DeadlineExceededError("the deadline had passed before the call began")
-        return self._start(
-            call.payload,
-            timeout=timeout,
-            metadata=(*metadata.items(), *call.binary),
-            credentials=call.credentials,
-            wait_for_ready=call.wait_for_ready,
-        )
-
-
-def _cause(call: OutboundCall, error: BaseException) -> BaseException:
-    """Return what went wrong with the requests themselves, where that is why the call ended."""
-    payload = call.payload
-    return (payload.error or error) if isinstance(payload, Requests) else error
 
 
 class _MultiCallable(Generic[C]):

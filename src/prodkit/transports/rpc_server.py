@@ -67,6 +67,7 @@ class InFlight:
             for task in self.tasks:
                 task.cancel()
             await asyncio.wait(self.tasks)
+        self.ending = False
 
 
 class Door:
