@@ -39,13 +39,13 @@ class ServiceSettings(BaseSettings):
 
     environment: Environment = "development"
     host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535)
     admin_host: str = "127.0.0.1"
-    admin_port: int = Field(9090, ge=0, le=65535)
+    admin_port: int = Field(default=9090, ge=0, le=65535)
     admin_token: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    drain_delay: float = Field(3.0, ge=0, le=300)
-    drain_timeout: float = Field(20.0, gt=0, le=3600)
+    drain_delay: float = Field(default=3.0, ge=0, le=300)
+    drain_timeout: float = Field(default=20.0, gt=0, le=3600)
 
     @classmethod
     def settings_customise_sources(
@@ -62,7 +62,7 @@ class ServiceSettings(BaseSettings):
     @model_validator(mode="after")
     def _demo_stays_at_home(self) -> Self:
         for name in ("host", "admin_host") if self.environment == "demo" else ():
-            if not _is_loopback(getattr(self, name)):
+            if not is_loopback(getattr(self, name)):
                 raise ValueError(f"{name}: the demo has known passwords, so it binds 127.0.0.1")
         return self
 
@@ -239,7 +239,8 @@ def _model_of(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach `host`; a name that must be looked up is not it."""
     if host == "localhost":
         return True
     try:
