@@ -1,0 +1,176 @@
+"""Metrics: what prodkit counts, declared once per registry, children bound once per combination."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from prodkit.call import Kind
+from prodkit.errors import Code
+from prodkit.events import Event
+from prodkit.policies.circuit_breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
+from prodkit.policies.rate_limiter import RateExceeded
+from prodkit.policies.retry import RetryScheduled
+from prodkit.telemetry import semconv
+
+#: Distinct operations (and names of policies) a metric takes; the rest is counted as `_OTHER`.
+LIMIT = 1000
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+# transport and side: prefix of the counter, prefix of the histogram, what is counted
+_FAMILIES: dict[tuple[str, Kind], tuple[str, str, str]] = {
+    ("http", Kind.SERVER): ("http_requests", "http_request", "HTTP requests"),
+    ("http", Kind.CLIENT): ("http_client_requests", "http_client_request", "HTTP requests sent"),
+    ("websocket", Kind.SERVER): ("websocket_sessions", "websocket_session", "websocket sessions"),
+    ("grpc", Kind.SERVER): ("rpc_server_requests", "rpc_server_request", "RPCs"),
+    ("grpc", Kind.CLIENT): ("rpc_client_requests", "rpc_client_request", "RPCs sent"),
+    ("message", Kind.CONSUMER): ("messaging_consumed", "messaging_process", "messages handled"),
+    ("message", Kind.PRODUCER): ("messaging_published", "messaging_publish", "messages published"),
+    ("function", Kind.INTERNAL): ("function_calls", "function_call", "guarded function calls"),
+}
+
+_STATES = {CircuitClosed: (0, "closed"), CircuitHalfOpened: (1, "half_open")}
+_STATES |= {CircuitOpened: (2, "open")}
+
+_Child = tuple[Callable[[], None], Callable[[float], None]]
+
+
+class Series:
+    """Count and duration of one kind of call, by operation and outcome.
+
+    HTTP operations are "METHOD template" and their outcome a status; other outcomes are codes.
+    """
+
+    __slots__ = ("_children", "_http", "_operations", "_seconds", "_total")
+
+    def __init__(self, names: tuple[str, str, str], *, http: bool, registry: CollectorRegistry):
+        total, seconds, what = names
+        labels = ("method", "endpoint", "status") if http else ("method", "code")
+        self._total = Counter(f"{total}_total", f"Number of {what}", labels, registry=registry)
+        self._seconds = Histogram(
+            f"{seconds}_duration_seconds",
+            f"Duration of {what} in seconds",
+            labels,
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._http = http
+        self._children: dict[tuple[str, int, Code], _Child] = {}
+        self._operations: set[str] = set()
+
+    def record(self, operation: str, status: int, code: Code, seconds: float) -> None:
+        """Count one call; its labels are looked up, not made, from the second one on."""
+        child = self._children.get((operation, status, code))
+        if child is None:
+            child = self._bind(operation, status, code)
+        child[0]()
+        child[1](seconds)
+
+    def _bind(self, operation: str, status: int, code: Code) -> _Child:
+        bounded = self._bounded(operation)
+        if self._http:
+            method, _, endpoint = bounded.partition(" ")
+            # where no response came there is no status either; the code says why
+            labels = [method, endpoint, str(status or code.name)]
+        else:
+            labels = [bounded, code.name]
+        child = (self._total.labels(*labels).inc, self._seconds.labels(*labels).observe)
+        if bounded == operation:  # never a stranger's own word
+            self._children[operation, status, code] = child
+        return child
+
+    def _bounded(self, operation: str) -> str:
+        if self._http:
+            method, _, endpoint = operation.partition(" ")
+            if method not in semconv.HTTP_METHODS:
+                operation = f"{semconv.OTHER} {endpoint}"
+        if operation not in self._operations:
+            if len(self._operations) >= LIMIT:
+                return f"{semconv.OTHER} {semconv.OTHER}" if self._http else semconv.OTHER
+            self._operations.add(operation)
+        return operation
+
+
+class Metrics:
+    """Everything that prodkit counts on one registry; get it by `Metrics.of(registry)`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._series = {
+            key: Series(names, http=key[0] in ("http", "websocket"), registry=registry)
+            for key, names in _FAMILIES.items()
+        }
+        self._events = Counter(
+            "policy_events_total", "What policies did", ("policy", "event"), registry=registry
+        )
+        self._states = Gauge(
+            "circuit_breaker_state", "0 closed, 1 half-open, 2 open", ("name",), registry=registry
+        )
+        self._transitions = Counter(
+            "circuit_breaker_transitions_total",
+            "Changes of state of circuit breakers",
+            ("name", "state"),
+            registry=registry,
+        )
+        self._limited = Counter(
+            "rate_limited_total", "Calls refused by rate limiters", ("policy",), registry=registry
+        )
+        self._retries = Counter(
+            "retries_total",
+            "Attempts after a failed one, by its code",
+            ("code",),
+            registry=registry,
+        )
+        self.availability = Gauge(
+            "service_availability",
+            "Service availability percentage over the last hour",
+            ("service",),
+            registry=registry,
+        )
+        self.lines_dropped = Gauge(
+            "log_lines_dropped",
+            "Log lines given up because nobody read them",
+            ("service",),
+            registry=registry,
+        )
+        self._policies: set[str] = set()
+
+    @classmethod
+    def of(cls, registry: CollectorRegistry) -> Metrics:
+        """Return what is declared on `registry`, declaring it the first time.
+
+        The services of one process share its registry, and a name may be declared there only once.
+        """
+        metrics = _DECLARED.get(registry)
+        if metrics is None:
+            metrics = _DECLARED[registry] = cls(registry)
+        return metrics
+
+    def series(self, transport: str, kind: Kind) -> Series:
+        """Return the metrics of one door's calls; a door without its own counts as functions."""
+        return self._series.get((transport, kind)) or self._series["function", Kind.INTERNAL]
+
+    def count(self, event: Event) -> None:
+        """Count what a policy told of."""
+        self._events.labels(self._policy(event.policy), type(event).__name__).inc()
+        if isinstance(event, RateExceeded):
+            self._limited.labels(self._policy(event.policy)).inc()
+        elif isinstance(event, RetryScheduled):
+            self._retries.labels(event.code.name).inc()
+        elif isinstance(event, (CircuitOpened, CircuitHalfOpened, CircuitClosed)):
+            number, state = _STATES[type(event)]
+            name = self._policy(event.name)
+            self._states.labels(name).set(number)
+            self._transitions.labels(name, state).inc()
+
+    def _policy(self, name: str) -> str:
+        if name not in self._policies:
+            if len(self._policies) >= LIMIT:
+                return semconv.OTHER
+            self._policies.add(name)
+        return name
+
+
+_DECLARED: WeakKeyDictionary[CollectorRegistry, Metrics] = WeakKeyDictionary()

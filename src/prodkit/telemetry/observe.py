@@ -1,0 +1,118 @@
+"""The one middleware that looks at a call: its span, its metrics and its access line at once."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from opentelemetry import trace
+from opentelemetry.context import attach, detach
+from opentelemetry.trace import NonRecordingSpan, Span
+
+from prodkit.call import Call, Kind
+from prodkit.errors import FAILURE_CODES, Code
+from prodkit.events import Event
+from prodkit.pipeline import Next, Trait
+from prodkit.policies.circuit_breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
+from prodkit.policies.claim import ClaimLost, StoreFailed
+from prodkit.telemetry import spans
+from prodkit.telemetry.access import access_line
+from prodkit.telemetry.logs import encode_line
+from prodkit.telemetry.metrics import Series
+from prodkit.telemetry.outcome import Outcome, outcome_of
+from prodkit.telemetry.telemetry import LEVELS, Telemetry
+
+T = TypeVar("T")
+
+_INBOUND = frozenset({Kind.SERVER, Kind.CONSUMER})
+
+#: Events that change the state of something: a log line each, the rest is metrics and span.
+_TOLD = {
+    CircuitOpened: "warning",
+    CircuitHalfOpened: "info",
+    CircuitClosed: "info",
+    ClaimLost: "warning",
+    StoreFailed: "warning",
+}
+
+
+class Observe:
+    """Traces, counts and logs every call of a pipeline; put it first, around everything else.
+
+    One span, one count, one duration, one access line a call, a stream being one call. Works at
+    every door and for every kind: inbound calls continue their caller's trace, others the current
+    span's. What policies emit becomes metrics and span events. Unexpected exceptions are logged
+    with their stack; spans and metrics tell their type alone. Cancellation is no error.
+    """
+
+    traits = Trait.OBSERVES
+
+    __slots__ = ("_hear", "_series", "_telemetry")
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._series: dict[tuple[str, Kind], Series] = {}
+        self._hear = self._heard  # bound once
+
+    async def __call__(self, call: Call, proceed: Next[T], /) -> T:
+        """Answer `call`, watching it."""
+        telemetry = self._telemetry
+        raw = call.operation
+        if call.kind in _INBOUND:
+            span = telemetry.spans.inbound(call)
+            token = attach(trace.set_span_in_context(span, telemetry.context))
+        else:
+            span = telemetry.spans.outbound(call)
+            token = attach(trace.set_span_in_context(span))
+        if call.listener is None:
+            call.listener = self._hear
+        else:
+            call.subscribe(self._hear)
+        started = telemetry.clock.monotonic()
+        error: BaseException | None = None
+        try:
+            return await proceed(call)
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            now = telemetry.clock.monotonic()
+            self._finish(outcome_of(call, raw, now - started, error, telemetry.redactor), span, now)
+            error = None  # its traceback holds this frame: no work for the garbage collector
+            detach(token)
+
+    def _finish(self, outcome: Outcome, span: Span, now: float) -> None:
+        self._count(outcome, now)
+        self._log(outcome, span)
+        if not isinstance(span, NonRecordingSpan):
+            spans.complete(span, outcome, self._telemetry.redactor)
+            span.end()
+
+    def _count(self, outcome: Outcome, now: float) -> None:
+        call, code = outcome.call, outcome.code
+        series = self._series.get((call.transport, call.kind))
+        if series is None:
+            series = self._telemetry.metrics.series(call.transport, call.kind)
+            self._series[call.transport, call.kind] = series
+        series.record(outcome.operation, outcome.status, code, outcome.seconds)
+        if call.kind is Kind.SERVER and code is not Code.CANCELLED:
+            self._telemetry.availability.record(now, failed=code in FAILURE_CODES)
+
+    def _log(self, outcome: Outcome, span: Span) -> None:
+        telemetry = self._telemetry
+        level = outcome.level
+        if LEVELS[level] >= telemetry.threshold:
+            context, redactor = span.get_span_context(), telemetry.redactor
+            line = access_line(outcome, level, telemetry.service, context, redactor)
+            telemetry.log.write(encode_line(line))
+
+    def _heard(self, call: Call, event: Event) -> None:
+        telemetry = self._telemetry
+        telemetry.metrics.count(event)
+        span = trace.get_current_span()
+        if span.is_recording():
+            spans.record_event(span, event, telemetry.redactor)
+        level = _TOLD.get(type(event))
+        if level is not None:
+            fields: dict[str, Any] = dict(spans.event_fields(event, telemetry.redactor))
+            fields |= {"policy": event.policy, "operation": call.operation}
+            telemetry.line(level, type(event).__name__, call, fields)

@@ -1,0 +1,69 @@
+"""How a call ended, in the words that its span, its metrics and its access line share."""
+
+from __future__ import annotations
+
+import msgspec
+
+from prodkit.call import Call, Kind
+from prodkit.errors import FAILURE_CODES, Code, RejectedError, code_of
+from prodkit.security.redaction import Redactor
+from prodkit.telemetry.semconv import UNMATCHED
+from prodkit.transports.problem import status_of
+
+_PATH_LIMIT = 256
+
+#: Doors whose operation has its template only after routing.
+_ROUTED_LATE = frozenset({"http", "websocket"})
+#: Codes that are a fault of this service.
+_FAULTS = frozenset({Code.UNKNOWN, Code.INTERNAL, Code.DATA_LOSS})
+
+
+class Outcome(msgspec.Struct):  # a Struct is built without running any Python
+    """One call that has ended. `path` is its raw path without secrets, for HTTP servers alone."""
+
+    call: Call
+    operation: str
+    path: str
+    code: Code
+    status: int
+    seconds: float
+    error: BaseException | None
+
+    @property
+    def matched(self) -> bool:
+        """Whether the operation is one that the service has."""
+        return not self.operation.endswith(UNMATCHED)
+
+    @property
+    def level(self) -> str:
+        """The level of its log line: our faults are errors, trouble and refusals are warnings."""
+        if self.code in _FAULTS:
+            return "error"
+        if self.code in FAILURE_CODES or isinstance(self.error, RejectedError):
+            return "warning"
+        return "info" if self.call.kind in (Kind.SERVER, Kind.CONSUMER) else "debug"
+
+
+def outcome_of(
+    call: Call, raw: str, seconds: float, error: BaseException | None, redactor: Redactor
+) -> Outcome:
+    """Say how `call`, whose operation was `raw` when it came, ended.
+
+    HTTP doors replace the operation when the route is known. Where they did not, nothing was there
+    or nobody got as far as looking, and the stranger's path must not become a label.
+    """
+    code = call.code if error is None else _code(error)
+    operation, path, status = call.operation, "", call.status
+    if call.kind is Kind.SERVER and call.transport in _ROUTED_LATE:
+        method, _, path = raw.partition(" ")
+        path = redactor.path(path[:_PATH_LIMIT])
+        if operation is raw:
+            operation = f"{method} {UNMATCHED}"
+        if error is not None and not status:
+            status = status_of(error, call=call)
+    return Outcome(call, operation, path, code, status, seconds, error)
+
+
+def _code(error: BaseException) -> Code:
+    # a coroutine that is closed while it waits was given up just as one that is cancelled
+    return Code.CANCELLED if isinstance(error, GeneratorExit) else code_of(error)

@@ -1,0 +1,159 @@
+"""Spans: the sampling decision first, then a span of the SDK, only where the trace is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextvars import ContextVar
+from random import getrandbits
+
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    TraceState,
+)
+from opentelemetry.util.types import Attributes
+
+from prodkit.call import Call, Kind
+from prodkit.telemetry import semconv
+from prodkit.telemetry.propagation import RANDOM, SAMPLED, parse, parse_tracestate
+from prodkit.telemetry.spans import initial_name
+
+_RANDOM_BITS = 56  # what level 2 promises of a trace id
+_RANDOM_MASK = (1 << _RANDOM_BITS) - 1
+_NOWHERE = Context()
+_KINDS = {kind: SpanKind[kind.name] for kind in Kind}
+
+#: The id of the trace that is about to begin: the decision to keep it was taken over this id.
+_NEXT_TRACE_ID: ContextVar[int] = ContextVar("prodkit_next_trace_id", default=0)
+
+
+class RatioSampler(Sampler):
+    """Keeps a share of all traces, chosen by the random bits of the trace id.
+
+    Every process with the same ratio chooses the same traces.
+    """
+
+    def __init__(self, ratio: float) -> None:
+        if not 0 <= ratio <= 1:
+            raise ValueError(f"sample_ratio must be between 0 and 1, not {ratio!r}")
+        self.ratio = ratio
+        self.bound = round(ratio * (1 << _RANDOM_BITS))
+
+    def should_sample(
+        self,
+        parent_context: Context | None,
+        trace_id: int,
+        name: str,
+        kind: SpanKind | None = None,
+        attributes: Attributes = None,
+        links: Sequence[Link] | None = None,
+        trace_state: TraceState | None = None,
+    ) -> SamplingResult:
+        """Decide over the trace id alone."""
+        kept = trace_id & _RANDOM_MASK < self.bound
+        return SamplingResult(Decision.RECORD_AND_SAMPLE if kept else Decision.DROP, attributes)
+
+    def get_description(self) -> str:
+        """Return what the SDK shows of this sampler."""
+        return f"prodkit.RatioSampler({self.ratio})"
+
+
+class _Ids(IdGenerator):
+    """Ids by getrandbits: a tenth of uuid4; 2 ** -64 is often enough to rule zero out."""
+
+    def generate_span_id(self) -> int:
+        return getrandbits(64) or 1
+
+    def generate_trace_id(self) -> int:
+        return _NEXT_TRACE_ID.get() or getrandbits(128) or 1
+
+    def is_trace_id_random(self) -> bool:
+        return True
+
+
+def tracer_provider(
+    service: str, *, sample_ratio: float = 0.01, processors: Iterable[SpanProcessor] = ()
+) -> TracerProvider:
+    """Build the SDK's provider for one service; services of a process may share `processors`."""
+    provider = TracerProvider(
+        sampler=ParentBased(RatioSampler(sample_ratio)),
+        resource=Resource.create({semconv.SERVICE_NAME: service}),
+        id_generator=_Ids(),
+        shutdown_on_exit=False,
+    )
+    for processor in processors:
+        provider.add_span_processor(processor)
+    return provider
+
+
+class SpanStarter:
+    """Begins the span of a call: a real one if the trace is kept, else one that only has ids."""
+
+    __slots__ = ("_bound", "_tracer")
+
+    def __init__(self, provider: TracerProvider, sample_ratio: float) -> None:
+        self._bound = RatioSampler(sample_ratio).bound
+        self._tracer = provider.get_tracer("prodkit")
+
+    def inbound(self, call: Call) -> Span:
+        """Begin the span of a call that came in, under the caller's span if it told us of one.
+
+        A stranger's sampled flag is not believed, nor do we decide over a trace id that a stranger
+        chose: at an edge the trace goes on under its id, by a draw of our own.
+        """
+        header = call.metadata.get("traceparent")
+        parent = parse(header) if header else None
+        if parent is None:
+            return self._root(call)
+        trace_id, span_id, flags = parent
+        if call.edge:
+            flags &= ~SAMPLED
+            flags |= getrandbits(_RANDOM_BITS) < self._bound
+            state = None
+        else:
+            state = parse_tracestate(call.metadata.get("tracestate"))
+        if not flags & SAMPLED:
+            return _only_ids(trace_id, flags, state)
+        remote = SpanContext(trace_id, span_id, True, TraceFlags(flags), state)
+        # a message is handled when it is handled: the conventions ask for a link beside the parent
+        links = [Link(remote)] if call.kind is Kind.CONSUMER else None
+        context = trace.set_span_in_context(NonRecordingSpan(remote), _NOWHERE)
+        return self._tracer.start_span(initial_name(call), context, _KINDS[call.kind], links=links)
+
+    def outbound(self, call: Call) -> Span:
+        """Begin a span under the current one; in a trace that is not kept that one serves on."""
+        current = trace.get_current_span()
+        context = current.get_span_context()
+        if not context.is_valid:
+            return self._root(call)
+        if not context.trace_flags.sampled:
+            return NonRecordingSpan(context)
+        return self._tracer.start_span(initial_name(call), kind=_KINDS[call.kind])
+
+    def _root(self, call: Call) -> Span:
+        trace_id = getrandbits(128) or 1
+        if trace_id & _RANDOM_MASK >= self._bound:
+            return _only_ids(trace_id, RANDOM, None)
+        token = _NEXT_TRACE_ID.set(trace_id)
+        try:
+            return self._tracer.start_span(initial_name(call), _NOWHERE, _KINDS[call.kind])
+        finally:
+            _NEXT_TRACE_ID.reset(token)
+
+
+def _only_ids(trace_id: int, flags: int, state: TraceState | None) -> Span:
+    known = _FLAGS[flags & RANDOM]
+    return NonRecordingSpan(SpanContext(trace_id, getrandbits(64) or 1, False, known, state))
+
+
+_FLAGS = {0: TraceFlags(0), RANDOM: TraceFlags(RANDOM)}
