@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from prodkit.clock import seconds
@@ -135,7 +134,7 @@ class Progress:
 
     status: SagaStatus
     step: str
-    state: Mapping[str, Any] = MappingProxyType({})
+    state: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 0
     next_attempt: float = 0.0
     reason: str = ""
