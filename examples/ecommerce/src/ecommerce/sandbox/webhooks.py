@@ -48,16 +48,16 @@ class WebhookSender:
                 .limit(50)
             )
             due = found.all()
-        for event, body, attempts in due:
-            taken = await self._post(body.encode())
+        for row in due:
+            taken = await self._post(row.body.encode())
             async with self._database.transaction() as tx:
                 await tx.execute(
                     update(webhooks)
-                    .where(webhooks.c.id == event)
+                    .where(webhooks.c.id == row.id)
                     .values(
                         delivered=taken,
-                        attempts=attempts + 1,
-                        due_at=time.time() + min(0.5 * 2**attempts, 3600.0),
+                        attempts=row.attempts + 1,
+                        due_at=time.time() + min(0.5 * 2**row.attempts, 3600.0),
                     )
                 )
 

@@ -84,11 +84,18 @@ class Fulfilment:
         """Cancel an order that has not been shipped; others release and refund by the event."""
         return await self._to(order_id, Status.CANCELLED, reason=reason)
 
-    async def refunded(self, work: Work, order_id: str, reason: str) -> Order | None:
-        """Take note, in the consumer's unit of work, that the money went back."""
-        return await self._move(
-            work, order_id, Status.REFUNDED, payment=PaymentStatus.REFUNDED, reason=reason
-        )
+    async def refunded(self, work: Work, order_id: str) -> Order | None:
+        """Take note, in the consumer's unit of work, that the money went back.
+
+        What has not been shipped is cancelled, so that its stock is released.
+        """
+        for to in (Status.CANCELLED, Status.REFUNDED):
+            order = await self._move(
+                work, order_id, to, payment=PaymentStatus.REFUNDED, reason="refunded"
+            )
+            if order is not None:
+                return order
+        return None
 
     async def payment_stands(
         self, order_id: str, payment: PaymentStatus, payment_id: str = ""

@@ -26,7 +26,7 @@ BEFORE: dict[Status, frozenset[Status]] = {
     Status.SHIPPED: frozenset({Status.CONFIRMED}),
     Status.DELIVERED: frozenset({Status.SHIPPED}),
     Status.CANCELLED: frozenset({Status.PENDING, Status.CONFIRMED}),
-    Status.REFUNDED: frozenset({Status.CONFIRMED, Status.SHIPPED, Status.DELIVERED}),
+    Status.REFUNDED: frozenset({Status.SHIPPED, Status.DELIVERED}),
 }
 
 #: States that change no more.

@@ -1,0 +1,163 @@
+"""The sagas of payments: take the money and confirm the order, or give everything back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any, NoReturn, Protocol, TypeVar
+
+from prodkit.data.database import Database
+from prodkit.data.saga import CompensateError, Saga, Step, StepFunction, StepRun
+from prodkit.errors import FailedPreconditionError, NotFoundError, UnavailableError
+
+from ecommerce.payments import repository
+from ecommerce.payments.provider import DeclinedError, ProviderClient
+from ecommerce.payments.repository import Payment, Units
+from ecommerce.payments.states import States
+from ecommerce.payments.vault import Vault
+
+T = TypeVar("T")
+
+
+def _patient(name: str, action: StepFunction, compensate: StepFunction) -> Step:
+    """Return a step that outlasts a provider that is away: some 50 minutes of trying."""
+    return Step(
+        name, action, compensate, timeout=8.0, attempts=200, wait_initial=0.5, wait_max=15.0
+    )
+
+
+class Orders(Protocol):
+    """What payments ask of orders."""
+
+    async def confirm(self, order_id: str, payment_id: str) -> None:
+        """Confirm a paid order; FailedPreconditionError where it can no longer be had."""
+
+    async def is_pending(self, order_id: str) -> bool:
+        """Say whether the order still waits for its payment."""
+
+
+class PaymentSagas:
+    """The steps, and the two sagas that they make."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        units: Units,
+        states: States,
+        provider: ProviderClient,
+        orders: Orders,
+        vault: Vault,
+    ) -> None:
+        self._database = database
+        self._units = units
+        self._states = states
+        self._provider = provider
+        self._orders = orders
+        self._vault = vault
+        self.payment = Saga(
+            "payment",
+            _patient("token", self._obtain_token, self._give_up),
+            _patient("authorize", self._authorize, self._void),
+            _patient("capture", self._capture, self._refund),
+            Step("confirm", self._confirm, timeout=8.0, attempts=50, wait_max=15.0),
+        )
+        # Past the point of no return: what is owed is paid back, however long it takes.
+        self.refund = Saga("refund", Step("refund", self._refund, timeout=8.0, attempts=None))
+
+    async def _obtain_token(self, run: StepRun) -> None:
+        payment = await self._payment(run)
+        async with self._database.read() as tx:
+            row = await repository.get_means(tx, payment.handle)
+        if row is not None and row["token"]:
+            return
+        means = self._vault.get(payment.handle)
+        if means is None:
+            await self._fail(payment.id, "the payment details must be entered again")
+        token = await self._final(payment.id, self._provider.tokenize(means, run.key))
+        async with self._units() as work:
+            await repository.set_token(work, payment.handle, token)
+        self._vault.drop(payment.handle)
+
+    async def _authorize(self, run: StepRun) -> Mapping[str, Any]:
+        payment = await self._payment(run)
+        if run.attempt > 1 and not await self._orders.is_pending(payment.order_id):
+            await self._fail(payment.id, "the order can no longer be had")
+        authorization, status = await self._final(payment.id, self._ask(payment, run))
+        await self._states.note(payment.id, authorization_id=authorization)
+        if status == "authorized":
+            await self._states.move(payment.id, "authorized")
+        return {"authorization": authorization, "authorized": status == "authorized"}
+
+    async def _ask(self, payment: Payment, run: StepRun) -> tuple[str, str]:
+        """Ask for the authorization; asking again brings the same one."""
+        async with self._database.read() as tx:
+            row = await repository.get_means(tx, payment.handle)
+        token = "" if row is None else row["token"]
+        return await self._provider.authorize(
+            token, payment.amount, payment.currency, payment.id, run.action_key
+        )
+
+    async def _capture(self, run: StepRun) -> None:
+        payment_id, authorization = run.state["payment_id"], run.state["authorization"]
+        if run.state["authorized"]:
+            await self._final(payment_id, self._provider.capture(authorization, run.key))
+        elif await self._provider.status(authorization) != "captured":
+            raise UnavailableError("the transfer has not arrived yet", reason="TRANSFER_PENDING")
+        await self._states.move(payment_id, "captured")
+
+    async def _confirm(self, run: StepRun) -> None:
+        payment = await self._payment(run)
+        try:
+            await self._orders.confirm(payment.order_id, payment.id)
+        except FailedPreconditionError:
+            await self._fail(payment.id, "the order can no longer be had")
+
+    async def _refund(self, run: StepRun) -> None:
+        """Give back what was taken, if it was taken; this is capture's compensation too."""
+        authorization = run.state.get("authorization")
+        if authorization is None:
+            return
+        status = await self._provider.status(authorization)
+        if status == "captured":
+            await self._provider.refund(authorization, run.key)
+            status = "refunded"
+        if status == "refunded":
+            # The row may not know of the capture yet.
+            await self._states.move(run.state["payment_id"], "captured")
+            await self._states.move(run.state["payment_id"], "refunded")
+
+    async def _void(self, run: StepRun) -> None:
+        authorization = run.state.get("authorization")
+        if authorization is None:
+            # The answer may have been lost: the same key brings it again.
+            try:
+                authorization, _ = await self._ask(await self._payment(run), run)
+            except DeclinedError:
+                return
+        if await self._provider.status(authorization) in ("authorized", "pending"):
+            await self._provider.void(authorization, run.key)
+
+    async def _give_up(self, run: StepRun) -> None:
+        payment = await self._payment(run)
+        self._vault.drop(payment.handle)
+        message = payment.message or "the provider could not be reached in time"
+        await self._states.move(payment.id, "failed", message)
+
+    async def _payment(self, run: StepRun) -> Payment:
+        async with self._database.read() as tx:
+            payment = await repository.get(tx, run.state["payment_id"])
+        if payment is None:
+            raise NotFoundError(f"there is no payment {run.state['payment_id']}")
+        return payment
+
+    async def _final(self, payment_id: str, asked: Awaitable[T]) -> T:
+        """Await what the provider is asked for; its no is final."""
+        try:
+            return await asked
+        except DeclinedError as error:
+            await self._fail(payment_id, error.message)
+
+    async def _fail(self, payment_id: str, message: str) -> NoReturn:
+        """Write down why, and undo."""
+        await self._states.note(payment_id, message=message)
+        raise CompensateError(message)

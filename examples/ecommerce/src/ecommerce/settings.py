@@ -1,0 +1,44 @@
+"""Everything about the shop that can be set, and what it is if nobody sets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from prodkit.service.settings import ServiceSettings
+from pydantic import Field, SecretStr
+from pydantic_settings import SettingsConfigDict
+
+
+class ShopSettings(ServiceSettings):
+    """Settings of the shop: `config/*.yaml`, then `SHOP_...` in the environment. Seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="SHOP_")
+
+    data_dir: Path = Field(Path("var"), description="Where databases, queues and keys are kept.")
+    mesh: Literal["local", "grpc"] = Field(
+        "local", description="How services of one process call each other."
+    )
+    sample_ratio: float = Field(0.01, ge=0, le=1, description="Share of traces that are recorded.")
+    spans_file: Path | None = Field(None, description="Where spans go, a line of JSON each.")
+    cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API.")
+
+    sandbox_url: str = Field("http://127.0.0.1:8081", description="The provider and gateways.")
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = Field(8025, ge=0, le=65535)
+    provider_timeout: float = Field(1.5, gt=0, le=30, description="Patience with the provider.")
+    payment_patience: float = Field(
+        4.0, gt=0, le=9, description="How long a payment is waited for before it is `pending`."
+    )
+
+    reservation_lifetime: float = Field(900.0, gt=0, description="How long an order holds stock.")
+    requests_per_second: int = Field(200, ge=1, description="Per principal, across all methods.")
+    login_attempts_per_minute: int = Field(10, ge=1, description="Per account, before hashing.")
+    login_attempts_per_address: int = Field(60, ge=1, description="A minute, before hashing.")
+
+    webhook_secret: SecretStr = Field(
+        SecretStr("demo-webhook-secret"), description="Shared with the provider; signs webhooks."
+    )
+    idempotency_secret: SecretStr = Field(
+        SecretStr("demo-idempotency-secret"), description="Keys the fingerprints of requests."
+    )
