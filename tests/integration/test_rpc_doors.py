@@ -127,7 +127,7 @@ async def test_both_pipelines_see_the_call(doors):
     server, client = inbound.calls[0], outbound.calls[0]
     assert (server.kind, client.kind) == (Kind.SERVER, Kind.CLIENT)
     assert server.operation == client.operation == f"/{SERVICE}/Look"
-    assert server.transport == client.transport == doors.wire
+    assert server.transport == client.transport == "grpc"
     assert server.payload == client.payload == text("a")
     assert (server.safe, client.safe) == (True, True)
     assert not server.streaming

@@ -50,4 +50,4 @@ def open_channel(
         if tls is None
         else grpc.aio.secure_channel(target, tls, settings)
     )
-    return RpcChannel(wire, Outbound("grpc", credentials, inject, clock), pipelines, safe_methods)
+    return RpcChannel(wire, Outbound(credentials, inject, clock), pipelines, safe_methods)

@@ -60,8 +60,8 @@ class GrpcServer:
         self._credentials = credentials
         self._reflect = reflect
         self._options = _options(message_limit, options)
-        self._door = Door("grpc", clock, edge=edge)
-        self._probes = Door("grpc", clock, edge=edge)
+        self._door = Door(clock, edge=edge)
+        self._probes = Door(clock, edge=edge)
         self.health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 

@@ -84,7 +84,8 @@ def to_status(error: BaseException, call: Call) -> Status:
     info = ErrorInfo(reason=_cut(shown.reason, 63), domain=call.operation[1:].partition("/")[0])
     if shown.retry_after is not None:
         _attach(status, RetryInfo(retry_delay=_duration(shown.retry_after)))
-    for name, text in (*_measured(shown), *shown.metadata.items()):
+    # The small ones first: what programs test, retry marks say, is a word; what fills up is prose.
+    for name, text in sorted((*_measured(shown), *shown.metadata.items()), key=_size):
         key, value = _cut(name), _cut(text)
         if info.ByteSize() + status.ByteSize() + len(key) + len(value) < STATUS_LIMIT // 2:
             info.metadata[key] = value
@@ -148,6 +149,10 @@ def _retry_after(retry: RetryInfo | None, pushback: str | bytes | None) -> float
         return retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
     # A negative or unreadable push-back means "do not retry" (A6); there is no moment to name then.
     return int(pushback) / 1000 if isinstance(pushback, str) and pushback.isdecimal() else None
+
+
+def _size(pair: tuple[str, str]) -> int:
+    return len(pair[0]) + len(pair[1])
 
 
 def _measured(error: ServiceError) -> Iterable[tuple[str, str]]:

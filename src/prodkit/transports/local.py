@@ -47,7 +47,7 @@ class LocalServer:
         self.serving = False
         self._registrations = registrations
         self._pipelines = pipelines
-        self._door = Door("local", clock, edge=edge)
+        self._door = Door(clock, edge=edge)
         self._handlers: dict[str, Handler] = {}
         self._rest = unknown_handler(unknown or Pipeline(), self._door)
         self._stopped = asyncio.Event()
@@ -95,5 +95,5 @@ class LocalChannel(RpcChannel):
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         wire = cast("grpc.aio.Channel", cast("Any", LocalWire(server)))
-        outbound = Outbound("local", credentials, inject, clock)
+        outbound = Outbound(credentials, inject, clock)
         super().__init__(wire, outbound, pipelines, safe_methods)

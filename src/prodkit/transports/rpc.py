@@ -15,6 +15,8 @@ from google.protobuf.message import Message
 from prodkit.call import CURRENT, Call
 from prodkit.pipeline import Pipeline
 
+#: What every such call says it came by, a socket or not: telemetry must not change with the wire.
+TRANSPORT: Final = "grpc"
 #: The one operation under which calls to methods that nobody registered are counted.
 OTHER: Final = "_OTHER"
 REQUEST_ID: Final = "x-request-id"

@@ -20,6 +20,7 @@ from prodkit.transports.rpc import (
     AUTHORIZATION,
     IDEMPOTENCY_KEY,
     REQUEST_ID,
+    TRANSPORT,
     MethodInfo,
     outbound_key,
 )
@@ -39,7 +40,6 @@ class Outbound:
     context to its metadata.
     """
 
-    transport: str
     credentials: Credentials | None = None
     inject: Inject | None = None
     clock: Clock = SYSTEM_CLOCK
@@ -59,7 +59,7 @@ class OutboundMethod:
         tasks: set[asyncio.Task[Any]],
     ) -> None:
         pipeline.check(
-            door=f"{channel.transport} client {info.full_name}",
+            door=f"{TRANSPORT} client {info.full_name}",
             kind=Kind.CLIENT,
             streams=info.streaming,
             principal=True,
@@ -112,7 +112,7 @@ class OutboundMethod:
         call = OutboundCall(
             info.full_name,
             Kind.CLIENT,
-            transport=self.channel.transport,
+            transport=TRANSPORT,
             metadata=metadata,
             payload=payload,
             key=metadata.get(IDEMPOTENCY_KEY) or outbound_key(),

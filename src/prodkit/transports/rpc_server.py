@@ -22,6 +22,7 @@ from prodkit.transports.rpc import (
     IDEMPOTENCY_KEY,
     OTHER,
     REQUEST_ID,
+    TRANSPORT,
     MessageCodec,
     MethodInfo,
     Pipelines,
@@ -73,10 +74,9 @@ class InFlight:
 class Door:
     """What all methods of one server share."""
 
-    __slots__ = ("clock", "edge", "in_flight", "transport")
+    __slots__ = ("clock", "edge", "in_flight")
 
-    def __init__(self, transport: str, clock: Clock, *, edge: bool) -> None:
-        self.transport = transport
+    def __init__(self, clock: Clock, *, edge: bool) -> None:
         self.clock = clock
         self.edge = edge
         self.in_flight = InFlight()
@@ -91,7 +91,7 @@ class InboundMethod:
         self, info: MethodInfo, function: Callable[..., Any], pipeline: Pipeline, door: Door
     ) -> None:
         pipeline.check(
-            door=f"{door.transport} {info.full_name}",
+            door=f"{TRANSPORT} {info.full_name}",
             kind=Kind.SERVER,
             replays=info.request_type is not None and not info.streaming,
             streams=info.streaming,
@@ -137,7 +137,7 @@ class InboundMethod:
         call = InboundCall(
             info.full_name,
             Kind.SERVER,
-            transport=door.transport,
+            transport=TRANSPORT,
             metadata=metadata,
             payload=payload,
             deadline=None if remaining is None else door.clock.monotonic() + remaining,

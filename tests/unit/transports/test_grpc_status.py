@@ -140,6 +140,13 @@ def test_a_deadline_of_grpc_is_our_deadline():
     assert type(from_rpc_error(error)) is DeadlineExceededError
 
 
+def test_small_metadata_survive_beside_large_ones():
+    large = {f"key{number}": "v" * 500 for number in range(20)}
+    back = sent(ServiceError("m", metadata={**large, "prodkit-retry": "exhausted"}))
+    assert back.metadata["prodkit-retry"] == "exhausted"
+    assert 1 < len(back.metadata) < 21
+
+
 def test_what_is_no_text_does_not_stop_the_answer():
     back = sent(InvalidArgumentError("a\ud800", metadata={"k": "\udfff"}))
     assert (back.message, dict(back.metadata)) == ("a?", {"k": "?"})
