@@ -155,6 +155,14 @@ class TestCircuit:
         assert circuit.failed(early[3], 5.0) is False
         assert circuit.state is State.CLOSED
 
+    def test_14_a_late_success_does_not_excuse_failures_of_a_newer_state(self):
+        circuit = make(ConsecutiveFailures(2))
+        late = circuit.admit(0.0)
+        circuit.reset()
+        circuit.failed(circuit.ticket, 0.0)
+        circuit.succeeded(late, 0.0)
+        assert circuit.failed(circuit.ticket, 0.0) is True
+
     def test_closing_forgets_the_failures_before(self):
         circuit = make(ConsecutiveFailures(2))
         circuit.failed(circuit.ticket, 0.0)
