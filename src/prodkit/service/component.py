@@ -39,12 +39,13 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a process is made of, in the order of dependency."""
+    """What a process is made of; `telemetry` ends when all that it could tell of has ended."""
 
     resources: Sequence[Component] = ()
     servers: Sequence[Component] = ()
     consumers: Sequence[Component] = ()
     workers: Sequence[Component] = ()
+    telemetry: Sequence[Component] = ()
 
     @property
     def edges(self) -> list[Component]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import inf
 from typing import Any
 
@@ -20,6 +20,8 @@ _log = structlog.get_logger("prodkit.lifecycle")
 #: What may follow the drain deadline, in seconds after it: cancelled work ends, telemetry leaves,
 #: resources close. A process is gone one second after its deadline.
 _CANCELLED, _FLUSHED, _CLOSED = 0.4, 0.7, 1.0
+#: How long a collector that does not answer may hold up the exit.
+_FLUSH_LIMIT = 5.0
 
 
 class Lifecycle:
@@ -28,7 +30,7 @@ class Lifecycle:
     On `drain()`: readiness is withdrawn, serving goes on for `drain_delay` seconds while routers
     take notice, then everything ends by dependency within `drain_timeout` seconds, one deadline
     for all of it. `cut()` makes that deadline now. `start_timeout` bounds each component's start,
-    `flush` is awaited before the resources close, `on_state` hears each change of state.
+    `on_state` hears each change of state.
     """
 
     def __init__(
@@ -38,7 +40,6 @@ class Lifecycle:
         drain_delay: float = 3.0,
         drain_timeout: float = 20.0,
         start_timeout: float = 60.0,
-        flush: Callable[[], Awaitable[None]] | None = None,
         on_state: Callable[[State], None] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -47,7 +48,6 @@ class Lifecycle:
         self._drain_delay = drain_delay
         self._drain_timeout = drain_timeout
         self._start_timeout = start_timeout
-        self._flush = flush
         self._on_state = on_state
         self._clock = clock
         self._started: list[Component] = []
@@ -94,6 +94,7 @@ class Lifecycle:
         self._enter(State.STARTING)
         parts = self._parts
         for stage, components in (
+            ("telemetry", parts.telemetry),
             ("resources", parts.resources),
             ("internal servers", parts.internal),
             ("consumers", parts.consumers),
@@ -201,17 +202,25 @@ class Lifecycle:
         self._report("stopped", stage, running, began, cut=cut)
 
     async def _flush_telemetry(self) -> None:
-        if self._flush is None:
+        """Let spans and lines out; what a collector does not take is no fault of the service."""
+        running = [part for part in self._parts.telemetry if part in self._started]
+        if not running:
             return
-        task = asyncio.create_task(_call(self._flush), name="flush telemetry")
+        began = self._clock.monotonic()
+        until = min(self._deadline + _FLUSHED, began + _FLUSH_LIMIT)
+        self._started = [part for part in self._started if part not in running]
+        grace = max(0.0, until - began)
+        tasks = [asyncio.create_task(p.stop(grace), name=f"flush {p.name}") for p in running]
         try:
-            await self._wait([task], self._deadline + _FLUSHED)
+            await self._wait(tasks, until)
         finally:
-            late = not task.done()
-            await _cancelled([task])
+            late = [task.get_name() for task in tasks if not task.done()]
+            await _cancelled(tasks)
+        for task in tasks:
+            _log_failure("telemetry not flushed", task)
         if late:
-            _log.warning("telemetry not flushed in time")
-        _log_failure("telemetry not flushed", task)
+            _log.warning("telemetry not flushed in time", late=late)
+        self._report("flushed", "telemetry", running, began)
 
     async def _wait(self, tasks: Collection[asyncio.Task[Any]], until: float) -> None:
         """Return when all `tasks` are done, the clock reads `until`, or somebody is in a hurry."""

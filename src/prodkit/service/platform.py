@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -42,7 +42,7 @@ class Platform:
     All resources come up first, then all internal servers, and so on; a resource that several
     services share starts once and closes once. `health` gathers the checks of all services, named
     `service.check` where there are several. `admin` is up before everything else and goes last.
-    `flush` is awaited before the resources close. Durations are seconds.
+    Durations are seconds.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class Platform:
         drain_delay: float = 3.0,
         drain_timeout: float = 20.0,
         start_timeout: float = 60.0,
-        flush: Callable[[], Awaitable[None]] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         _check_names(services)
@@ -72,7 +71,6 @@ class Platform:
             drain_delay=drain_delay,
             drain_timeout=drain_timeout,
             start_timeout=start_timeout,
-            flush=flush,
             on_state=self._enter,
             clock=clock,
         )
@@ -155,6 +153,7 @@ def merge(all_parts: Iterable[Parts]) -> Parts:
         _once(c for parts in every for c in parts.servers),
         _once(c for parts in every for c in parts.consumers),
         _once(c for parts in every for c in parts.workers),
+        _once(c for parts in every for c in parts.telemetry),
     )
 
 

@@ -120,16 +120,14 @@ async def test_up_by_dependency_and_down_in_reverse(run, part, journal, clock):
         servers=[part("http", Announced, edge=True), part("grpc", AnnouncedAsync)],
         consumers=[part("events")],
         workers=[part("relay")],
+        telemetry=[part("telemetry")],
     )
-
-    async def flush():
-        journal.append("flushed")
-
-    process = run(parts, flush=flush)
+    process = run(parts)
     await clock.settle()
     assert journal == [
         "[starting]",
-        *("database up", "broker up", "grpc up", "events up", "relay up", "http up"),
+        *("telemetry up", "database up", "broker up", "grpc up", "events up", "relay up"),
+        "http up",
         "[ready]",
     ]
     journal.clear()
@@ -142,8 +140,7 @@ async def test_up_by_dependency_and_down_in_reverse(run, part, journal, clock):
     assert journal == []
     await clock.advance(0.001)
     assert journal == [
-        *("http down", "relay down", "events down", "grpc down"),
-        "flushed",
+        *("http down", "relay down", "events down", "grpc down", "telemetry down"),
         *("broker down", "database down", "[stopped]"),
     ]
     assert await process.exit_code() == 0
@@ -186,21 +183,19 @@ async def test_a_part_that_cuts_its_own_work_at_the_deadline_is_not_a_clean_drai
 
 
 async def test_everything_that_hangs_is_gone_a_second_after_the_deadline(run, part, clock, journal):
-    async def flush():
-        await clock.sleep(600)
-
     parts = Parts(
         [part("database", Rude, work=600)],
         [part("http", Rude, edge=True, work=600), part("grpc", Rude, work=600)],
         [],
         [part("relay", Rude, work=600)],
+        [part("telemetry", Rude, work=600)],
     )
-    process = run(parts, drain_delay=3.0, drain_timeout=5.0, flush=flush)
+    process = run(parts, drain_delay=3.0, drain_timeout=5.0)
     await clock.settle()
     process.lifecycle.drain("test")
     await clock.advance(3.0 + 5.0 + 1.0)
     cut = [line for line in journal if line.endswith("cut")]
-    assert cut == ["http cut", "relay cut", "grpc cut", "database cut"]
+    assert cut == ["http cut", "relay cut", "grpc cut", "telemetry cut", "database cut"]
     assert await process.exit_code() == 1
 
 
@@ -298,15 +293,25 @@ async def test_a_failing_quiesce_or_flush_is_logged_and_changes_nothing(run, par
         def quiesce(self):
             raise OSError("no peers")
 
-    async def flush():
-        raise OSError("no collector")
-
-    process = run(Parts(servers=[part("grpc", Broken)]), drain_delay=0.0, flush=flush)
+    parts = Parts(servers=[part("grpc", Broken)], telemetry=[part("spans", fails="stop")])
+    process = run(parts, drain_delay=0.0)
     await clock.settle()
     with structlog.testing.capture_logs() as logs:
         process.lifecycle.drain("test")
         assert await process.exit_code() == 0
     assert {"quiesce failed", "telemetry not flushed"} <= {line["event"] for line in logs}
+
+
+async def test_a_collector_that_hangs_holds_up_the_exit_five_seconds_and_is_no_fault(
+    run, part, clock, journal
+):
+    parts = Parts([part("database")], telemetry=[part("spans", Rude, work=600)])
+    process = run(parts, drain_delay=0.0, drain_timeout=20.0)
+    await clock.settle()
+    process.lifecycle.drain("test")
+    await clock.advance(5.0)
+    assert journal[-3:] == ["spans cut", "database down", "[stopped]"]
+    assert await process.exit_code() == 0
 
 
 async def test_cancelling_run_takes_everything_down(run, part, clock, journal):
