@@ -59,7 +59,7 @@ class MemoryIdempotencyStore:
     async def extend(self, key: str, fence: str, *, now: float, terms: Terms) -> bool:
         """Renew the lease if `fence` still holds it; see IdempotencyStore."""
         entry = self._held(key, fence)
-        if entry is None:
+        if entry is None or entry.expires_at <= now:
             return False
         entry.lease_until = now + terms.lease
         entry.expires_at = now + terms.retention
@@ -72,7 +72,7 @@ class MemoryIdempotencyStore:
         if tx is not None:
             raise TypeError("MemoryIdempotencyStore cannot take part in a transaction")
         entry = self._held(key, fence)
-        if entry is None:
+        if entry is None or entry.expires_at <= now:
             return False
         entry.result = result
         entry.expires_at = now + terms.retention

@@ -51,21 +51,22 @@ _SWEEP_EVERY = 256
 _SWEEP = 512
 
 
-def _held(key: str = "key", fence: str = "held_by") -> Any:
-    running = and_(keys.c.fence == bindparam(fence), keys.c.result.is_(None))
-    return and_(keys.c.id == bindparam(key), running)
-
-
+_HELD: Any = and_(
+    keys.c.id == bindparam("key"), keys.c.fence == bindparam("held_by"), keys.c.result.is_(None)
+)
+_KEPT: Any = keys.c.expires_at > bindparam("now")
 _READ = select(keys.c.fingerprint, keys.c.result).where(keys.c.id == bindparam("key"))
 _EXTEND = (
     update(keys)
-    .where(_held())
+    .where(_HELD, _KEPT)
     .values(lease_until=bindparam("until"), expires_at=bindparam("expiry"))
 )
 _COMPLETE = (
-    update(keys).where(_held()).values(result=bindparam("answer"), expires_at=bindparam("expiry"))
+    update(keys)
+    .where(_HELD, _KEPT)
+    .values(result=bindparam("answer"), expires_at=bindparam("expiry"))
 )
-_RELEASE = delete(keys).where(_held())
+_RELEASE = delete(keys).where(_HELD)
 #: Another process may sweep too: rows that it holds are left to it.
 _PURGE = delete(keys).where(
     keys.c.id.in_(
@@ -124,7 +125,7 @@ class SqlIdempotencyStore:
 
     async def extend(self, key: str, fence: str, *, now: float, terms: Terms) -> bool:
         """Renew the lease if `fence` still holds it; see IdempotencyStore."""
-        values: dict[str, object] = {"key": key, "held_by": fence}
+        values: dict[str, object] = {"key": key, "held_by": fence, "now": now}
         values |= {"until": now + terms.lease, "expiry": now + terms.retention}
         return await self._transact(lambda tx: _changed(tx, _EXTEND, values))
 
@@ -132,12 +133,8 @@ class SqlIdempotencyStore:
         self, key: str, fence: str, result: bytes, *, now: float, terms: Terms, tx: object = None
     ) -> bool:
         """Keep `result` if `fence` still holds the key, in `tx` if given; see IdempotencyStore."""
-        values: dict[str, object] = {
-            "key": key,
-            "held_by": fence,
-            "answer": result,
-            "expiry": now + terms.retention,
-        }
+        values: dict[str, object] = {"key": key, "held_by": fence, "answer": result}
+        values |= {"now": now, "expiry": now + terms.retention}
         if tx is None:
             return await self._transact(lambda own: _changed(own, _COMPLETE, values))
         if not isinstance(tx, AsyncConnection):

@@ -164,6 +164,7 @@ async def _check_leases(store: _Keeper, advance: Advance) -> None:
     abandoned = _fresh()
     await store.claim(abandoned, "first")
     await advance(2.5)
+    _expect(not await store.complete(abandoned, "first", b"late"), "past retention none holds it")
     _expect(await store.claim(abandoned, "second", b"else") is None, "the abandoned is forgotten")
 
 
