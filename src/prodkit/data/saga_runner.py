@@ -55,7 +55,7 @@ class SagaRunner:
     ) -> None:
         if concurrency < 1:
             raise ConfigurationError(f"concurrency must be at least 1, not {concurrency!r}")
-        pipeline.check(door=name, kind=Kind.INTERNAL, principal=True, repeatable=True)
+        pipeline.check(door=name, kind=Kind.CONSUMER, principal=True)
         self.name = name
         self.store = SagaStore(database)
         #: How many sagas are running, compensating and in need of attention; some seconds old.
@@ -240,6 +240,8 @@ class SagaRunner:
         run = StepRun(record.id, step.name, progress.state, progress.attempts + 1, compensating)
         call = Call(
             f"{saga.name}.{step.name}" + (".compensate" if compensating else ""),
+            # Work taken from a store, as a message from a queue: it continues the trace kept there.
+            Kind.CONSUMER,
             metadata={"traceparent": record.traceparent} if record.traceparent else {},
             payload=(function, run),
             deadline=self._clock.monotonic() + step.timeout,
