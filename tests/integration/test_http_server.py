@@ -175,6 +175,20 @@ async def test_what_does_not_finish_is_cancelled_awaited_and_answered(client, se
     assert response.json()["reason"] == "SHUTTING_DOWN"
 
 
+async def test_a_stop_that_is_cancelled_cuts_at_once(client, server, shop):
+    request = asyncio.create_task(client.get("/slow"))
+    await shop.entered.wait()
+    stop = asyncio.create_task(server.stop(30))
+    await asyncio.sleep(0.02)
+    began = time.monotonic()
+    stop.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stop
+    assert time.monotonic() - began < 1.5
+    assert shop.log == ["opened", "cleaned up", "closed"]
+    assert (await request).status_code == 503
+
+
 async def test_a_handler_that_ignores_cancellation_is_named(client, server, shop, caplog):
     request = asyncio.create_task(client.get("/stubborn"))
     await shop.entered.wait()

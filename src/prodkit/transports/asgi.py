@@ -33,9 +33,9 @@ class PipelineMiddleware:
     them, and where the pipeline has none, the logger `prodkit.http`. Every response carries
     `x-request-id`, the one that came in if it is printable ASCII of at most 128 characters.
 
-    `edge`: strangers call here. `call.metadata` then hides `baggage` and `x-prodkit-` headers, and
-    `call.edge` tells telemetry not to believe the caller's sampling. The guest app still sees what
-    the server gave it.
+    `edge`: strangers call here. `call.metadata` then hides `baggage`, `tracestate` and `x-prodkit-`
+    headers, and `call.edge` tells telemetry not to believe the caller's sampling. The guest app
+    still sees what the server gave it.
     `body_limit` is in bytes, announced or chunked: 413. `body_timeout` bounds the seconds spent
     waiting for the whole body: 408. `trusted_proxies` says how many hops of X-Forwarded-For are
     ours, for `call.metadata["client-address"]`.

@@ -29,7 +29,7 @@ class DoorOptions:
 #: Headers of this prefix are said between prodkit services; no edge door believes them.
 INTERNAL_PREFIX = "x-prodkit-"
 #: Further headers that an edge door hides.
-_HIDDEN = frozenset({"baggage"})
+_HIDDEN = frozenset({"baggage", "tracestate", "x-client-address"})
 #: What a forwarded request id may be: visible ASCII, short enough for a log line.
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _TIMEOUT = re.compile(rb"\d{1,6}(\.\d{1,9})?")
@@ -41,9 +41,9 @@ class Metadata(Mapping[str, str]):
     """The headers of a request as `Call.metadata`: looked up when asked for, decoded as latin-1.
 
     Names are lower case; a header that came several times reads joined by commas. An edge door
-    hides what strangers have no business to say: `baggage` and every `x-prodkit-` header.
-    `client-address` is the door's own word, see `client_address`; a door that is not an edge lets
-    its caller, another service, say it.
+    hides what strangers have no business to say: `baggage`, `tracestate`, every `x-prodkit-`
+    header. `client-address` is the door's own word, see `client_address`; a door that is not an
+    edge takes it from its caller, another service, who says it in `x-client-address`.
     """
 
     __slots__ = ("_edge", "_scope", "_trusted_proxies")
@@ -55,17 +55,18 @@ class Metadata(Mapping[str, str]):
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return the header `key`, or `default`."""
-        if self._edge:
-            if key == "client-address":
-                return client_address(self._scope, self._trusted_proxies) or default
-            if key in _HIDDEN or key.startswith(INTERNAL_PREFIX):
-                return default
-        found = joined(self._scope, key.encode("latin-1"))
-        if found is not None:
-            return found.decode("latin-1")
         if key == "client-address":
-            return client_address(self._scope, self._trusted_proxies) or default
-        return default
+            return self._client_address() or default
+        if self._edge and (key in _HIDDEN or key.startswith(INTERNAL_PREFIX)):
+            return default
+        found = joined(self._scope, key.encode("latin-1"))
+        return default if found is None else found.decode("latin-1")
+
+    def _client_address(self) -> str:
+        said = None if self._edge else joined(self._scope, b"x-client-address")
+        if said is not None:
+            return said.decode("latin-1")
+        return client_address(self._scope, self._trusted_proxies)
 
     def __getitem__(self, key: str) -> str:
         value: str | None = self.get(key)

@@ -16,9 +16,9 @@ from prodkit.transports.http_protocol import ConnectionLimits, ConnectionState, 
 
 _log = logging.getLogger("prodkit.http")
 #: How long a cancelled request may take to clean up behind itself.
-_CANCEL_GRACE = 1.0
+_CANCEL_GRACE = 0.3
 #: How long the last bytes of an answer may take to leave.
-_FLUSH_GRACE = 0.5
+_FLUSH_GRACE = 0.1
 
 
 class HttpServer:
@@ -107,39 +107,47 @@ class HttpServer:
 
         Websockets are closed with 1012, event streams at once: both are made to reconnect. What is
         cancelled is awaited before the guest's lifespan ends, so nothing is closed under a handler.
+        Cancelled itself, it cancels what is in flight now. Raises LifespanError.
         """
         until = asyncio.get_running_loop().time() + grace
         if self._listener is not None:
             self._listener.close()
+        try:
+            if self._state is not None:
+                for connection in list(self._state.connections):
+                    connection.shutdown()
+                await _ended(self._state.tasks, until)
+        except asyncio.CancelledError:
+            until = asyncio.get_running_loop().time()
+            raise
+        finally:
+            await self._end(until)
+
+    async def wait(self) -> None:
+        """Return once the server has stopped."""
+        await self._stopped.wait()
+
+    async def _end(self, until: float) -> None:
+        time = asyncio.get_running_loop().time
         if self._state is not None:
-            for connection in list(self._state.connections):
-                connection.shutdown()
-            await self._finish(self._state, until)
+            await self._cancel(self._state)
+            await _flushed(self._state, max(until, time() + _FLUSH_GRACE))
         if self._date_timer is not None:
             self._date_timer.cancel()
         try:
-            left = until - asyncio.get_running_loop().time()
-            await self._lifespan.stop(max(left, _CANCEL_GRACE))
+            await self._lifespan.stop(max(until - time(), _CANCEL_GRACE))
         finally:
             if self._listener is not None:
                 await self._listener.wait_closed()
             self._state = self._listener = None
             self._stopped.set()
 
-    async def wait(self) -> None:
-        """Return once the server has stopped."""
-        await self._stopped.wait()
-
-    async def _finish(self, state: ConnectionState, until: float) -> None:
-        await _ended(state.tasks, until)
+    async def _cancel(self, state: ConnectionState) -> None:
         for task in state.tasks:
             task.cancel()
         await _ended(state.tasks, asyncio.get_running_loop().time() + _CANCEL_GRACE)
         for task in state.tasks:
             _log.error("%s: a cancelled request does not end: %r", self.name, task)
-        await _flushed(state, max(until, asyncio.get_running_loop().time() + _FLUSH_GRACE))
-        for connection in list(state.connections):
-            connection.transport.abort()
 
     def _tick(self) -> None:
         """Renew the Date header; once a second is what it can tell apart."""
@@ -149,13 +157,15 @@ class HttpServer:
 
 
 async def _flushed(state: ConnectionState, until: float) -> None:
-    """Return when every connection is closed, its last answer written, or at `until`."""
+    """Close every connection once its last answer is written, at `until` at the latest."""
     for connection in list(state.connections):
         if isinstance(connection, HttpProtocol):
             connection.close()
     # uvicorn's protocols leave a set when they are gone, and tell nobody.
     while state.connections and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
         await asyncio.sleep(0.005)
+    for connection in list(state.connections):
+        connection.transport.abort()
 
 
 async def _ended(tasks: set[asyncio.Task[None]], until: float) -> None:

@@ -77,6 +77,9 @@ def _code_for(status: int) -> Code:
 #: The code of each HTTP status, by index; what no HTTP status may be is UNKNOWN.
 CODE_OF_STATUS = (Code.UNKNOWN,) * 100 + tuple(_code_for(status) for status in range(100, 600))
 
+#: Metadata of an error that is meant for services, such as "retried in vain".
+_MARK = "prodkit-"
+
 #: What a 503 or 504 says when nobody knows better: seconds until it is worth another try.
 _DEFAULT_RETRY_AFTER = 1.0
 
@@ -118,9 +121,21 @@ def problem(error: BaseException, *, call: Call) -> tuple[int, list[tuple[bytes,
         wait = _DEFAULT_RETRY_AFTER
     if wait is not None:
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait))))
+    headers.extend(_marks(error, call))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return status, headers, body
+
+
+def _marks(error: BaseException, call: Call) -> list[tuple[bytes, bytes]]:
+    """Return what one prodkit service tells another of `error`; strangers are not told."""
+    if call.edge or not isinstance(error, ServiceError):
+        return []
+    return [
+        (f"x-{name}".encode(), value.encode("latin-1"))
+        for name, value in error.metadata.items()
+        if name.startswith(_MARK)
+    ]
 
 
 def _title(status: int) -> str:

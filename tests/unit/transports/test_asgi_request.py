@@ -26,7 +26,13 @@ def test_headers_are_read_as_latin_1_and_joined(view):
 
 
 def test_an_edge_hides_what_strangers_may_not_say(view):
-    headers = [(b"baggage", b"a=b"), (b"x-prodkit-retry", b"1"), (b"client-address", b"1.1.1.1")]
+    headers = [
+        (b"baggage", b"a=b"),
+        (b"tracestate", b"a=b"),
+        (b"x-prodkit-retry", b"1"),
+        (b"x-client-address", b"1.1.1.1"),
+        (b"client-address", b"2.2.2.2"),
+    ]
     edge, inner = view(*headers), view(*headers, edge=False)
     assert set(edge) == {"host", "client-address"}
     assert len(edge) == 2

@@ -125,3 +125,12 @@ def test_codes_by_status():
     assert CODE_OF_STATUS[418] is Code.FAILED_PRECONDITION
     assert CODE_OF_STATUS[507] is Code.INTERNAL
     assert CODE_OF_STATUS[502] is Code.UNAVAILABLE
+
+
+def test_marks_between_services_travel_inward_only():
+    error = UnavailableError("x", metadata={"prodkit-retry": "exhausted", "other": "1"})
+    _, headers, _ = answer(error)
+    assert headers[b"x-prodkit-retry"] == b"exhausted"
+    assert b"other" not in headers
+    _, headers, _ = answer(error, Call("GET /", edge=True))
+    assert b"x-prodkit-retry" not in headers
