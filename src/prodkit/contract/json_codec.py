@@ -52,18 +52,21 @@ class JsonCodec(Generic[M]):
         return orjson.dumps(self._print(message))
 
 
-def parse_json(data: bytes, parse: Parse) -> Any:
-    """Decode `data` and return what the closure `parse` makes of it."""
+def parse_json(data: bytes, parse: Parse, within: tuple[str, ...] = ()) -> Any:
+    """Decode `data` and return what the closure `parse` makes of it.
+
+    `within` says where in the request the value belongs, for the pointers of refusals.
+    """
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        raise _syntax_error(error).error() from None
+        raise _syntax_error(error).at(*within).error() from None
     try:
         result = parse(value)
     except Refusal as refusal:
-        raise refusal.error() from None
+        raise refusal.at(*within).error() from None
     if _may_repeat_keys(data, value):
-        _refuse_repeated_keys(data)
+        _refuse_repeated_keys(data, within)
     return result
 
 
@@ -80,10 +83,10 @@ class _Pairs(list[tuple[str, Any]]):
     """An object as the list of its members, the repeated ones included."""
 
 
-def _refuse_repeated_keys(data: bytes) -> None:
+def _refuse_repeated_keys(data: bytes, within: tuple[str, ...]) -> None:
     document = json.loads(data, object_pairs_hook=_Pairs, parse_int=float)
     for path in _repeated_keys(document if isinstance(document, list) else (), ()):
-        raise Refusal("is given more than once", "json.duplicate").at(*path).error()
+        raise Refusal("is given more than once", "json.duplicate").at(*within, *path).error()
 
 
 def _repeated_keys(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str | int, ...]]:

@@ -17,6 +17,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from prodkit.contract.json_parse import is_map
 from prodkit.contract.json_values import WRAPPERS
 from prodkit.contract.well_known import print_duration, print_mask, print_timestamp
+from prodkit.errors import ConfigurationError
 
 Print: TypeAlias = Callable[[Any], Any]
 
@@ -35,6 +36,8 @@ class Printers:
         if descriptor.full_name in WRAPPERS:
             inner = self._singular(descriptor.fields_by_name["value"])
             return lambda message: inner(message.value)
+        if descriptor.full_name == "google.protobuf.Any":
+            raise ConfigurationError("google.protobuf.Any cannot cross the JSON door")
         known = self._messages.get(descriptor.full_name)
         return known if known is not None else self._compile(descriptor)
 

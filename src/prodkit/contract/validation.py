@@ -47,9 +47,13 @@ async def _checked(messages: AsyncIterable[Any]) -> AsyncIterator[Any]:
 def validate(message: Message) -> None:
     """Raise InvalidArgumentError if `message` breaks its rules; 5 us for one that does not.
 
-    Fields are told by JSON Pointer, in the proto's own names.
+    Fields are told by JSON Pointer, in the proto's own names. Where the message has an
+    `update_mask`, only what the mask covers of the message beside it must be valid: of the rest
+    nothing was said.
     """
     found = _validator.collect_violations(message)
+    if found:
+        found = [violation for violation in found if _concerns(message, violation)]
     if not found:
         return
     violations = [_told(violation) for violation in found[:MAX_VIOLATIONS]]
@@ -65,6 +69,17 @@ def check_rules(descriptor: Descriptor) -> None:
         _validator.collect_violations(GetMessageClass(descriptor)())
     except CompilationError as error:
         raise ConfigurationError(f"{descriptor.full_name}: {error}") from None
+
+
+def _concerns(message: Message, violation: Violation) -> bool:
+    """Say whether a violation is about something that the request says."""
+    mask = message.DESCRIPTOR.fields_by_name.get("update_mask")
+    field = violation.proto.field
+    if mask is None or field is None or len(field.elements) < 2 or not message.HasField(mask.name):
+        return True
+    paths: Iterable[str] = getattr(message, mask.name).paths
+    place = ".".join(element.field_name for element in field.elements[1:]) + "."
+    return any(place.startswith(f"{path}.") or f"{path}.".startswith(place) for path in paths)
 
 
 def _told(violation: Violation) -> FieldViolation:
