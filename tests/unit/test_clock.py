@@ -1,0 +1,134 @@
+import asyncio
+import time
+
+import pytest
+
+from prodkit import SYSTEM_CLOCK
+from prodkit.clock import Alarm
+from prodkit.testing import ManualClock
+
+pytestmark = pytest.mark.anyio
+
+
+class TestSystemClock:
+    def test_it_reads_the_machines_clocks(self):
+        assert abs(SYSTEM_CLOCK.monotonic() - time.monotonic()) < 60
+        assert abs(SYSTEM_CLOCK.wall() - time.time()) < 60
+
+    async def test_it_schedules_on_the_running_loop(self):
+        rung = asyncio.Event()
+        SYSTEM_CLOCK.call_later(0, rung.set)
+        await rung.wait()
+        SYSTEM_CLOCK.call_later(0, pytest.fail).cancel()
+        await SYSTEM_CLOCK.sleep(0)
+        await SYSTEM_CLOCK.sleep(0)
+
+
+class Guarded:
+    """What a policy does with an alarm, as the class docstring tells it to."""
+
+    def __init__(self, clock, work, seconds=1.0):
+        self.clock, self.work, self.seconds = clock, work, seconds
+
+    async def __call__(self):
+        alarm = Alarm(self.clock, self.seconds)
+        try:
+            return await self.work()
+        except asyncio.CancelledError:
+            if alarm.rang():
+                return "rang"
+            raise
+        finally:
+            alarm.stop()
+
+
+async def hang():
+    await asyncio.Event().wait()
+
+
+class TestAlarm:
+    async def test_work_in_time_is_left_alone(self):
+        clock = ManualClock()
+
+        async def work():
+            return "done"
+
+        assert await Guarded(clock, work)() == "done"
+        await clock.advance(5.0)
+
+    async def test_it_rings_and_takes_its_cancellation_back(self):
+        clock = ManualClock()
+        task = asyncio.create_task(Guarded(clock, hang)())
+        await clock.advance(1.0)
+        assert await task == "rang"
+        assert task.cancelling() == 0
+
+    async def test_somebody_elses_cancellation_is_not_taken_for_a_ring(self):
+        clock = ManualClock()
+        task = asyncio.create_task(Guarded(clock, hang)())
+        await clock.settle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    async def test_a_cancellation_that_comes_together_with_the_ring_wins(self):
+        clock = ManualClock()
+        task = asyncio.create_task(Guarded(clock, hang)())
+        await clock.settle()
+        task.cancel()
+        for _, _, timer in clock._timers:
+            timer.run()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert task.cancelling() == 1
+
+    async def test_of_two_that_ring_together_the_outer_one_answers(self):
+        clock = ManualClock()
+        inner = Guarded(clock, hang)
+        task = asyncio.create_task(Guarded(clock, inner)())
+        await clock.settle()
+        for _, _, timer in clock._timers:
+            timer.run()
+        assert await task == "rang"
+        assert task.cancelling() == 0
+
+    async def test_a_ring_that_the_work_swallowed_is_taken_back(self):
+        clock = ManualClock()
+
+        async def work():
+            try:
+                await hang()
+            except asyncio.CancelledError:
+                return "swallowed"
+
+        task = asyncio.create_task(Guarded(clock, work)())
+        await clock.advance(1.0)
+        assert await task == "swallowed"
+        assert task.cancelling() == 0
+
+    async def test_disarmed_it_rings_no_more(self):
+        clock = ManualClock()
+
+        async def work():
+            alarm = Alarm(clock, 1.0)
+            alarm.disarm()
+            await clock.sleep(5.0)
+            alarm.stop()
+            return alarm.rang()
+
+        task = asyncio.create_task(work())
+        await clock.advance(5.0)
+        assert await task is False
+
+    async def test_it_needs_a_task(self):
+        failure = []
+
+        def outside():
+            try:
+                Alarm(ManualClock(), 1.0)
+            except RuntimeError as error:
+                failure.append(str(error))
+
+        asyncio.get_running_loop().call_soon(outside)
+        await asyncio.sleep(0)
+        assert failure == ["an Alarm needs a running asyncio task"]
