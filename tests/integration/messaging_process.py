@@ -7,11 +7,9 @@ consumer records them, once, in another database. All workers share the files.
 import asyncio
 import os
 import random
-import signal
-import sys
-import time
 from pathlib import Path
 
+import killing
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 
 from prodkit.data.database import Database
@@ -116,32 +114,5 @@ async def quiesce(folder: Path):
         await each.stop()
 
 
-def fork(folder: Path) -> int:
-    pid = os.fork()
-    if pid == 0:
-        random.seed()
-        try:
-            asyncio.run(work_until_killed(folder))
-        finally:
-            os._exit(1)  # a worker ends by SIGKILL alone
-    return pid
-
-
-def main(folder: Path, kills: int) -> None:
-    workers = [fork(folder) for _ in range(2)]
-    for number in range(kills):
-        time.sleep(random.uniform(0.05, 0.35))
-        victim = workers.pop(0)
-        os.kill(victim, signal.SIGKILL)
-        _, status = os.waitpid(victim, 0)
-        if not os.WIFSIGNALED(status):
-            sys.exit(f"worker {number} ended by itself: {status}")
-        workers.append(fork(folder))
-    for pid in workers:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    asyncio.run(quiesce(folder))
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    killing.main(work_until_killed, quiesce)
