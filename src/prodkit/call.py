@@ -24,6 +24,8 @@ class Kind(Enum):
     PRODUCER = "producer"
     INTERNAL = "internal"
 
+    __hash__ = object.__hash__  # Enum's own runs Python, and kinds are looked up on every call
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

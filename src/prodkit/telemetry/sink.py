@@ -38,7 +38,8 @@ class LineSink:
     def write(self, line: bytes) -> int:
         """Write `line`, which ends in a newline, or leave it to the backlog."""
         with self._lock:
-            if self._thread is None and self._ready(line):
+            poll = self._poll
+            if self._thread is None and (poll is None or (len(line) <= _ATOMIC and poll.poll(0))):
                 self._put(line)
             elif len(self._backlog) < self._limit:
                 self._backlog.append(line)
@@ -55,11 +56,6 @@ class LineSink:
         if thread is not None:
             thread.join(seconds)
         return self._thread is None
-
-    def _ready(self, line: bytes) -> bool:
-        if self._poll is None:
-            return True
-        return len(line) <= _ATOMIC and bool(self._poll.poll(0))
 
     def _put(self, line: bytes) -> None:
         try:
