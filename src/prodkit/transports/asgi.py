@@ -15,6 +15,7 @@ from prodkit.pipeline import Pipeline, Trait
 from prodkit.transports.asgi_body import Receive, Send, client_gone
 from prodkit.transports.asgi_http import BufferedResponse, HttpExchange
 from prodkit.transports.asgi_request import DoorOptions, Scope
+from prodkit.transports.asgi_route import route_of
 from prodkit.transports.asgi_websocket import WebSocketSession
 
 __all__ = ["BufferedResponse", "PipelineMiddleware"]
@@ -101,21 +102,24 @@ class PipelineMiddleware:
 
     async def _run_guest(self, call: Call) -> BufferedResponse | None:
         exchange: HttpExchange = call.payload
-        if exchange.refusal is not None:
-            raise exchange.refusal
+        if exchange.refused is not None:
+            raise exchange.refused
         try:
             await self.app(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:
             exchange.drop_held()
-            exchange.name_operation()
             if exchange.refusal is not None:
                 raise exchange.refusal from None
             if isinstance(error, ClientDisconnect) or exchange.disconnected:
                 raise client_gone() from error
             raise
-        if exchange.refusal is not None:
+        finally:
+            template = route_of(exchange.scope)
+            if template is not None:
+                call.operation = f"{exchange.scope['method']} {template}"
+        if (exchange.body or exchange.refused) and exchange.refusal is not None:
             raise exchange.refusal
-        return exchange.take_held()
+        return exchange.held
 
     async def _refuse(self, exchange: HttpExchange, error: Exception) -> None:
         if not self._observed and not isinstance(error, ServiceError):

@@ -21,10 +21,10 @@ from prodkit.transports.asgi_request import (
     Metadata,
     Scope,
     idempotency_key_of,
+    new_request_id,
     request_id_of,
     timeout_of,
 )
-from prodkit.transports.asgi_route import route_of
 from prodkit.transports.problem import CODE_OF_STATUS, problem
 
 RawHeaders: TypeAlias = "list[tuple[bytes, bytes]]"
@@ -56,16 +56,18 @@ class HttpExchange:
     """
 
     __slots__ = (
-        "_held",
         "_keeps",
         "_multiplexed",
-        "_refusal",
+        "_parts",
         "_request_id",
+        "_room",
         "_send",
         "body",
         "call",
         "disconnected",
+        "held",
         "receive",
+        "refused",
         "scope",
         "started",
     )
@@ -75,7 +77,8 @@ class HttpExchange:
         method: str = scope["method"]
         raw_path: bytes | None = scope.get("raw_path")
         self.scope = scope
-        self._request_id = request_id_of(headers.get(b"x-request-id"))
+        sent = headers.get(b"x-request-id")
+        self._request_id = new_request_id() if sent is None else request_id_of(sent)
         self.call = Call(
             f"{method} {raw_path.decode('latin-1') if raw_path else quote(scope['path'])}",
             Kind.SERVER,
@@ -91,8 +94,8 @@ class HttpExchange:
         self.body: RequestBody | None = None
         self.started = self.disconnected = False
         self._send = send
-        self._refusal: ServiceError | None = None
-        self._held: BufferedResponse | None = None
+        self.refused: ServiceError | None = None
+        self.held: BufferedResponse | None = None
         self._keeps = False
         # From HTTP/2 on a body needs no header to announce it, and no header ends a connection.
         self._multiplexed = scope.get("http_version", "1.1") >= "2"
@@ -107,7 +110,7 @@ class HttpExchange:
         self.body = RequestBody(self.receive, door.body_limit, door.body_timeout, door.clock)
         self.receive = self.body.receive
         if length.isdigit() and int(length) > door.body_limit:
-            self._refusal = body_too_large(door.body_limit)
+            self.refused = body_too_large(door.body_limit)
 
     def _read_options(self, headers: dict[bytes, bytes], door: DoorOptions) -> None:
         try:
@@ -117,31 +120,30 @@ class HttpExchange:
             if b"idempotency-key" in headers and not self.call.safe:
                 self.call.key = idempotency_key_of(headers[b"idempotency-key"])
         except ServiceError as error:
-            self._refusal = error
+            self.refused = error
 
     @property
     def refusal(self) -> ServiceError | None:
-        """What the door itself refuses this request with."""
-        return self._refusal or (self.body and self.body.refusal)
+        """What the door itself refuses this request with, on account of its body too."""
+        return self.refused or (self.body and self.body.refusal)
 
     async def send(self, message: Message) -> None:
         """Be the `send` of the guest app."""
-        if self._refusal or (self.body is not None and self.body.refusal):
+        if self.refused or (self.body is not None and self.body.refusal):
             return
         kind = message["type"]
         if kind == "http.response.start":
             call, status = self.call, message["status"]
             call.status = status
             call.code = CODE_OF_STATUS[status]
-            self.name_operation()
             if self._keeps or status == 500:
                 self._hold_back(status, message.get("headers", ()))
                 return
             self.started = True
             message = {**message, "headers": self._headers(message.get("headers", ()))}
         elif kind == "http.response.body":
-            if self._held is not None:
-                self._hold_more(self._held, message)
+            if self.held is not None:
+                self._hold_more(self.held, message)
                 return
             if message.get("more_body", False) and not self.call.streaming:
                 self.call.first_message()
@@ -151,26 +153,26 @@ class HttpExchange:
             self.disconnected = True
             raise
 
-    def name_operation(self) -> None:
-        """Name the operation by its route template, which exists once the guest has routed."""
-        template = route_of(self.scope)
-        if template is not None:
-            self.call.operation = f"{self.scope['method']} {template}"
-
     def _hold_back(self, status: int, headers: Any) -> None:
-        self._held = BufferedResponse(status, list(headers))
-        kind = dict(self._held.headers).get(b"content-type", b"")
+        self.held = held = BufferedResponse(status, list(headers))
+        self._parts: list[bytes] = []
+        self._room = KEPT_LIMIT
+        kind = dict(held.headers).get(b"content-type", b"")
         if self._keeps and kind.startswith(b"text/event-stream"):
             self._refuse("an event stream cannot be kept under an idempotency key")
 
     def _hold_more(self, held: BufferedResponse, message: Message) -> None:
-        held.body += message.get("body", b"")
-        if len(held.body) > KEPT_LIMIT:
+        part = message.get("body", b"")
+        self._parts.append(part)
+        self._room -= len(part)
+        if not message.get("more_body", False):
+            held.body = b"".join(self._parts)
+        if self._room < 0:
             self._refuse(f"the response is larger than the {KEPT_LIMIT} bytes that can be kept")
 
     def _refuse(self, why: str) -> None:
-        self._refusal = InternalError(why, reason="RESPONSE_NOT_KEPT")
-        raise self._refusal
+        self.refused = InternalError(why, reason="RESPONSE_NOT_KEPT")
+        raise self.refused
 
     def _headers(self, headers: Any) -> RawHeaders:
         result = [*headers, (b"x-request-id", self._request_id)]
@@ -179,15 +181,10 @@ class HttpExchange:
                 result.append((name.lower().encode("latin-1"), value.encode("latin-1")))
         return result
 
-    def take_held(self) -> BufferedResponse | None:
-        """Return what was held back, for the pipeline to see and the door to deliver."""
-        held, self._held = self._held, None
-        return held
-
     def drop_held(self) -> None:
         """Forget what was held back: the guest raised after all."""
-        if self._held is not None:
-            self._held = None
+        if self.held is not None:
+            self.held = None
             self.call.status = 0
 
     async def deliver(self, response: BufferedResponse) -> None:

@@ -42,8 +42,9 @@ class Metadata(Mapping[str, str]):
 
     Names are lower case; a header that came several times reads joined by commas. An edge door
     hides what strangers have no business to say: `baggage`, `tracestate`, every `x-prodkit-`
-    header. `client-address` is the door's own word, see `client_address`; a door that is not an
-    edge takes it from its caller, another service, who says it in `x-client-address`.
+    header. `client-address` is the door's own word: the peer or, behind `trusted_proxies` hops,
+    whom the outermost of them saw. A door that is not an edge takes it from its caller, another
+    service, who says it in `x-client-address`.
     """
 
     __slots__ = ("_edge", "_scope", "_trusted_proxies")
@@ -62,11 +63,16 @@ class Metadata(Mapping[str, str]):
         found = joined(self._scope, key.encode("latin-1"))
         return default if found is None else found.decode("latin-1")
 
-    def _client_address(self) -> str:
+    def _client_address(self) -> str | None:
         said = None if self._edge else joined(self._scope, b"x-client-address")
         if said is not None:
             return said.decode("latin-1")
-        return client_address(self._scope, self._trusted_proxies)
+        if self._trusted_proxies:
+            forwarded = forwarded_address(self._scope, self._trusted_proxies)
+            if forwarded is not None:
+                return forwarded
+        client = self._scope.get("client")
+        return client[0] if client else None
 
     def __getitem__(self, key: str) -> str:
         value: str | None = self.get(key)
@@ -92,37 +98,33 @@ def joined(scope: Scope, wanted: bytes) -> bytes | None:
     return found
 
 
-def client_address(scope: Scope, trusted_proxies: int) -> str:
-    """Return the address of the client, or an empty string where the server knows of none.
+def forwarded_address(scope: Scope, trusted_proxies: int) -> str | None:
+    """Return the client's address as the outermost of our proxies wrote it, or None.
 
-    Behind `trusted_proxies` hops it is the entry of X-Forwarded-For that the outermost of them
-    wrote: everything left of it is the client's own invention. A header that is too short or is
-    no address means that the request came around the proxies; then the peer itself is the client.
+    Everything left of that entry of X-Forwarded-For is the client's own invention. None, because
+    the header is too short or holds no address, means that the request came around the proxies.
     """
-    if trusted_proxies:
-        hops = (joined(scope, b"x-forwarded-for") or b"").decode("latin-1").split(",")
-        if len(hops) >= trusted_proxies:
-            address = _address(hops[-trusted_proxies].strip())
-            if address:
-                return address
-    client = scope.get("client")
-    return str(client[0]) if client else ""
+    hops = (joined(scope, b"x-forwarded-for") or b"").decode("latin-1").split(",")
+    return _address(hops[-trusted_proxies].strip()) if len(hops) >= trusted_proxies else None
 
 
-def _address(text: str) -> str:
+def _address(text: str) -> str | None:
     host = text[1:].partition("]")[0] if text.startswith("[") else text
     if host.count(":") == 1:
         host = host.partition(":")[0]
     try:
         return str(ip_address(host))
     except ValueError:
-        return ""
+        return None
 
 
 def request_id_of(sent: bytes | None) -> bytes:
     """Return the request id that was sent, if it is fit to be written anywhere, else a new one."""
-    if sent is not None and _REQUEST_ID.fullmatch(sent):
-        return sent
+    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else new_request_id()
+
+
+def new_request_id() -> bytes:
+    """Return 128 random bits in hex."""
     return b"%032x" % getrandbits(128)
 
 

@@ -79,7 +79,9 @@ class WebSocketSession:
                 raise client_gone() from error
             raise
         finally:
-            self._name_operation()
+            template = route_of(self.scope)
+            if template is not None:
+                self.call.operation = f"GET {template}"
 
     async def receive(self) -> Message:
         """Be the `receive` of the guest app."""
@@ -94,7 +96,6 @@ class WebSocketSession:
         if kind == "websocket.accept":
             self.accepted = self.answered = True
             self.call.status = 101
-            self._name_operation()
             message = {**message, "headers": self._headers(message.get("headers", ()))}
             self.call.first_message()
         elif kind == "websocket.close":
@@ -116,11 +117,6 @@ class WebSocketSession:
         else:
             self.call.code = _CODES.get(code, Code.OK)
         self.answered = self.gone = True
-
-    def _name_operation(self) -> None:
-        template = route_of(self.scope)
-        if template is not None:
-            self.call.operation = f"GET {template}"
 
     def _headers(self, headers: Any) -> list[tuple[bytes, bytes]]:
         result = [*headers, (b"x-request-id", self._request_id)]

@@ -3,7 +3,7 @@
 import pytest
 
 from prodkit.errors import InvalidArgumentError
-from prodkit.transports.asgi_request import Metadata, client_address, idempotency_key_of
+from prodkit.transports.asgi_request import Metadata, idempotency_key_of
 
 
 @pytest.fixture
@@ -66,9 +66,9 @@ def test_a_server_without_addresses_gives_none(view):
         ([], 1, "192.0.2.7"),
     ],
 )
-def test_the_client_behind_proxies(scope_of, forwarded, hops, expected):
-    scope = scope_of(headers=[(b"x-forwarded-for", value) for value in forwarded])
-    assert client_address(scope, hops) == expected
+def test_the_client_behind_proxies(view, forwarded, hops, expected):
+    metadata = view(*((b"x-forwarded-for", value) for value in forwarded), trusted_proxies=hops)
+    assert metadata["client-address"] == expected
 
 
 @pytest.mark.parametrize(
