@@ -423,6 +423,25 @@ async def test_a_handler_completes_its_claim_and_a_store_without_transactions_wa
     assert shop.runs == 2
 
 
+async def test_whoever_was_taken_over_hears_of_it_when_completing():
+    shop, go_on = Shop(), asyncio.Event()
+
+    async def complete(call):
+        await go_on.wait()
+        await current_claim().complete(object(), "mine")
+        raise AssertionError("it completed")
+
+    shop.act = complete
+    first = asyncio.create_task(shop.send(ask()))
+    await shop.clock.settle()
+    shop.clock.jump_wall(31.0)  # the process was stopped, its heartbeats with it
+    shop.act = None
+    assert await shop.send(ask()) == "receipt 2"
+    go_on.set()
+    with pytest.raises(LostClaimError):
+        await first
+
+
 def test_by_default_it_needs_a_principal_and_a_door_that_keeps_answers():
     pipeline = Pipeline(Idempotency(MemoryIdempotencyStore(), secret=SECRET))
     assert pipeline.traits == Trait.REPLAYS | Trait.NEEDS_PRINCIPAL

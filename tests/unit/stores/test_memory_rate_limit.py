@@ -57,11 +57,21 @@ async def test_after_a_flood_the_keys_go_as_calls_of_one_key_come():
     assert store.size == 1
 
 
-async def test_max_keys_holds_and_who_is_held_back_is_not_forgotten():
-    store, rate = MemoryRateLimitStore(max_keys=100), Rate(10, per=3600)
+async def test_keys_that_are_held_back_do_not_shelter_those_that_are_whole_again():
+    store, day = MemoryRateLimitStore(), Rate(1, per=86_400)
+    for user in range(1000):
+        await store.take(f"held {user}", day, 0)
+    for second in range(20_000):
+        await store.take(f"brief {second}", Rate(1), second * SECOND)
+    assert 1000 <= store.size <= 2100
+
+
+@pytest.mark.parametrize("max_keys", [10, 50, 97, 100, 101])
+async def test_max_keys_holds_and_who_is_held_back_is_not_forgotten(max_keys):
+    store, rate = MemoryRateLimitStore(max_keys=max_keys), Rate(10, per=3600)
     for _ in range(10):
         await store.take("greedy", rate, 0)
-    for user in range(10_000):
+    for user in range(5_000):
         await store.take(str(user), rate, 0)
-        assert store.size <= 100
+        assert store.size <= max_keys
     assert await store.take("greedy", rate, 0) > rate.tolerance
