@@ -21,6 +21,7 @@ class Library(NamedTuple):
     root: Path
     pb: ModuleType
     rpc: ModuleType
+    librarian: ModuleType
 
 
 @pytest.fixture(scope="session")
@@ -32,5 +33,5 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     for generated in compile_contracts([root], [root]):
         generated.write()
     sys.path.insert(0, str(root))
-    pb = importlib.import_module("library.v1.library_pb2")
-    return Library(root, pb, importlib.import_module("library.v1.library_pb2_grpc"))
+    modules = ("library.v1.library_pb2", "library.v1.library_pb2_grpc", "library.librarian")
+    return Library(root, *map(importlib.import_module, modules))
