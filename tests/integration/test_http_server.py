@@ -1,6 +1,7 @@
 """HttpServer as a component: it starts, drains, stops within its grace, leaves nothing behind."""
 
 import asyncio
+import logging
 import time
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -219,6 +220,15 @@ async def test_a_websocket_works_and_is_closed_with_1012(server, shop):
             await websocket.recv()
     assert closed.value.rcvd.code == 1012
     assert shop.log == ["opened", "closed"]
+
+
+async def test_connections_leave_no_query_string_in_the_logs(client, server, caplog):
+    caplog.set_level(logging.DEBUG)
+    await client.get("/?token=canary")
+    async with connect(f"ws://127.0.0.1:{server.port}/ws?token=canary"):
+        pass
+    said = [r for r in caplog.records if not r.name.startswith(("httpx", "httpcore", "websockets"))]
+    assert "canary" not in " ".join(record.getMessage() for record in said)
 
 
 async def test_a_websocket_during_the_drain_still_opens(server):

@@ -1,4 +1,7 @@
-"""The outbound HTTP door: a pipeline around an httpx2 transport."""
+"""The outbound HTTP door: a pipeline around an httpx2 transport.
+
+Needs the `http` extra, and says so.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,20 @@ from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias
 
-import httpx2
-
 from prodkit.call import CURRENT, Call, Kind
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import ConfigurationError, DeadlineExceededError, UnavailableError
 from prodkit.pipeline import Pipeline, Trait
 from prodkit.transports.asgi_request import idempotency_key_of
 from prodkit.transports.problem import CODE_OF_STATUS
+
+try:
+    import httpx2
+except ImportError as error:
+    raise ImportError(
+        f"prodkit.transports.http needs the http extra ({error.name} is missing): "
+        "pip install 'prodkit-services[http]'"
+    ) from error
 
 Credentials: TypeAlias = Callable[[], "str | Awaitable[str]"]
 Inject: TypeAlias = Callable[[dict[str, str]], None]

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from prodkit.call import Call, Kind
 from prodkit.errors import Code, InvalidArgumentError, ServiceError
 from prodkit.transports.http_linger import LingeringTransport
+from prodkit.transports.http_websocket import CONNECTION_LOG
 from prodkit.transports.problem import problem
 
 #: What a Host field may hold (RFC 9110, 7.2), near enough to keep apart what is an attack.
@@ -62,6 +63,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def __init__(self, config: Config, state: ConnectionState, app_state: dict[str, Any]) -> None:
         super().__init__(config, state, app_state, asyncio.get_running_loop())
+        self.logger = CONNECTION_LOG
         self.access_log = False
         self._limits = state.limits
         self._violation: ServiceError | None = None

@@ -1,4 +1,7 @@
-"""The HTTP server: uvicorn's protocol without its process management, as a component."""
+"""The HTTP server: uvicorn's protocol without its process management, as a component.
+
+Needs the `server` extra, and says so.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,19 @@ import logging
 from email.utils import formatdate
 from typing import Any
 
-from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-
 from prodkit.clock import seconds
 from prodkit.transports.asgi_lifespan import Lifespan
-from prodkit.transports.http_protocol import ConnectionLimits, ConnectionState, HttpProtocol
+
+try:
+    from uvicorn.config import Config
+
+    from prodkit.transports.http_protocol import ConnectionLimits, ConnectionState, HttpProtocol
+    from prodkit.transports.http_websocket import WebSocketProtocol
+except ImportError as error:
+    raise ImportError(
+        f"prodkit.transports.http_server needs the server extra ({error.name} is missing): "
+        "pip install 'prodkit-services[server]'"
+    ) from error
 
 _log = logging.getLogger("prodkit.http")
 #: How long a cancelled request may take to clean up behind itself.
@@ -61,7 +71,7 @@ class HttpServer:
         self._config = Config(
             app,
             http=HttpProtocol,
-            ws=WebSocketsSansIOProtocol,
+            ws=WebSocketProtocol,
             ws_max_size=websocket_limit,
             interface="asgi3",
             lifespan="off",
