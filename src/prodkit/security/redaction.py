@@ -17,6 +17,8 @@ FRAGMENTS = frozenset(
 )
 DECLARED = frozenset({"pan", "pin", "otp", "card"})
 
+#: No card number begins so (ISO/IEC 7812-1), but times in milliseconds and nanoseconds do.
+_NO_CARD = "01"
 _DEPTH = 8
 _NAMES_REMEMBERED = 4096
 
@@ -139,7 +141,7 @@ def _cards(match: re.Match[str]) -> str:
     while start < len(parts):
         for end in range(min(len(parts), start + 37), start, -2):  # 19 groups at most
             run = "".join(parts[start:end:2])
-            if 13 <= len(run) <= 19 and passes_luhn(run):
+            if 13 <= len(run) <= 19 and run[0] not in _NO_CARD and passes_luhn(run):
                 parts[start:end] = [REDACTED]
                 break
         start += 2

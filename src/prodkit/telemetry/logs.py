@@ -67,12 +67,15 @@ class LogPipe:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.StackInfoRenderer(),
             structlog.processors.format_exc_info,
+            self.redact,
             self.identify,
-            self.render,
+            _render,
         )
 
-    def identify(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        """Say on the line which service, request and trace it belongs to."""
+    def identify(self, logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Say on the line which logger, service, request and trace it belongs to."""
+        if name := getattr(logger, "name", None):
+            event["logger"] = name
         call = CURRENT.get()
         span = trace.get_current_span().get_span_context()
         event["service"] = otel.get_value(SERVICE) or self._service
@@ -81,9 +84,13 @@ class LogPipe:
         event["span_id"] = f"{span.span_id:016x}" if span.is_valid else ""
         return event
 
-    def render(self, _logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
-        """Redact and encode; BytesLogger adds the end of the line."""
-        return encode_line(self._redactor.fields(event))[:-1]
+    def redact(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Take secrets out, before our own fields are added: ids are not looked at."""
+        return self._redactor.fields(event)
+
+
+def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> bytes:
+    return encode_line(event)[:-1]  # BytesLogger ends the line
 
 
 class _StandardHandler(logging.Handler):
@@ -98,12 +105,10 @@ class _StandardHandler(logging.Handler):
             event: Any = {
                 **{k: v for k, v in vars(record).items() if k not in _RECORD_FIELDS},
                 "event": record.getMessage(),
-                "logger": record.name,
                 "exc_info": record.exc_info,
             }
-            method = record.levelname.lower()
             for process in self._pipe.processors:
-                event = process(None, method, event)
+                event = process(record, record.levelname.lower(), event)
             self._pipe.sink.write(event + b"\n")
         except Exception:  # noqa: BLE001 - as every logging.Handler does
             self.handleError(record)
@@ -139,5 +144,4 @@ def configure_logging(
 
 def get_logger(name: str = "") -> FilteringBoundLogger:
     """Return a logger; fields are keyword arguments: `log.info("order placed", order_id=...)`."""
-    bound = {"logger": name} if name else {}
-    return cast("FilteringBoundLogger", structlog.get_logger(**bound))
+    return cast("FilteringBoundLogger", structlog.get_logger(*([name] if name else [])))

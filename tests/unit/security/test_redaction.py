@@ -43,6 +43,7 @@ def test_secrets_in_text_are_found_by_their_form(text, secret):
     [
         "/api/v1/orders/018f2b5c-1d2e-7abc-8def-0123456789ab",
         "card 4111111111111112 fails Luhn",
+        "at 1764000000000000000 ns",
         "2026-11-22 13:45:39.123456",
         "https://shop.example:8443/orders?mail=ada@example.com",
         "phone +81 3 1234 5678",
