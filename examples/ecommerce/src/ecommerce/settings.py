@@ -23,7 +23,8 @@ class ShopSettings(ServiceSettings):
     spans_file: Path | None = Field(None, description="Where spans go, a line of JSON each.")
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API.")
 
-    sandbox_url: str = Field("http://127.0.0.1:8081", description="The provider and gateways.")
+    sandbox_port: int = Field(8081, ge=0, le=65535, description="Where the sandbox listens.")
+    sandbox_url: str = Field("", description="The provider and gateways; the sandbox if empty.")
     smtp_host: str = "127.0.0.1"
     smtp_port: int = Field(8025, ge=0, le=65535)
     provider_timeout: float = Field(1.5, gt=0, le=30, description="Patience with the provider.")
@@ -42,3 +43,13 @@ class ShopSettings(ServiceSettings):
     idempotency_secret: SecretStr = Field(
         SecretStr("demo-idempotency-secret"), description="Keys the fingerprints of requests."
     )
+
+    @property
+    def provider_url(self) -> str:
+        """Where the payment provider and the message gateways are."""
+        return self.sandbox_url or f"http://127.0.0.1:{self.sandbox_port}"
+
+    @property
+    def webhook_url(self) -> str:
+        """Where the sandbox reports to."""
+        return f"http://127.0.0.1:{self.port}/api/v1/webhooks/payments"

@@ -1,0 +1,57 @@
+"""Something to buy in the demo."""
+
+from __future__ import annotations
+
+from prodkit.data.database import Database
+from sqlalchemy import func, select
+
+from ecommerce.catalog import products, tables
+from ecommerce.catalog.stock import Units
+
+GOODS = (
+    ("Premium Laptop", "High-performance laptop for professionals", "1299.99", "computers", 25),
+    ("Mechanical Keyboard", "Tactile switches, aluminium case", "129.00", "computers", 120),
+    ("Noise-cancelling Headphones", "Thirty hours on one charge", "249.50", "audio", 60),
+    ("Espresso Machine", "Nine bars, one button", "399.00", "kitchen", 18),
+    ("Chef's Knife", "Twenty centimetres of carbon steel", "89.90", "kitchen", 75),
+    ("Desk Lamp", "Warm light, no flicker", "45.00", "office", 200),
+)
+
+
+class DemoProducts:
+    """Fills an empty catalog; built in the demo environment alone."""
+
+    name = "demo products"
+
+    def __init__(self, database: Database, units: Units) -> None:
+        self._database = database
+        self._units = units
+
+    async def start(self) -> None:
+        """Put the goods on sale, unless something is."""
+        async with self._database.read() as tx:
+            found = await tx.execute(select(func.count()).select_from(tables.products))
+            if found.scalar_one():
+                return
+        async with self._units() as work:
+            for number, (name, description, price, category, stock) in enumerate(GOODS, 1):
+                now = products.stamp()
+                await products.add(
+                    work,
+                    {
+                        "id": f"product-{number}",
+                        "name": name,
+                        "description": description,
+                        "price": price,
+                        "currency": "USD",
+                        "category": category,
+                        "available": stock,
+                        "reserved": 0,
+                        "sold": 0,
+                        "created_at": now,
+                        "updated_at": now,
+                    },
+                )
+
+    async def stop(self, grace: float) -> None:
+        """Leave them."""

@@ -1,0 +1,63 @@
+"""The `ecommerce` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from prodkit.service.settings import load_settings
+
+from ecommerce.settings import ShopSettings
+
+app = typer.Typer(
+    help="The shop: six services, a storefront, and a sandbox for the outside world.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigDir = Annotated[
+    Path, typer.Option("--config", help="The folder of default.yaml and <environment>.yaml.")
+]
+
+
+@app.command()
+def demo(config: ConfigDir = Path("config")) -> None:
+    """Run shop and sandbox with known accounts, on this machine alone."""
+    from ecommerce import demo as demonstration
+
+    raise SystemExit(demonstration.run(config))
+
+
+@app.command()
+def serve(config: ConfigDir = Path("config")) -> None:
+    """Run the shop; what is outside of it must be running already."""
+    settings = load_settings(ShopSettings, config_dir=config)
+    from ecommerce.platform import build
+
+    build(settings).run()
+
+
+@app.command()
+def sandbox(
+    config: ConfigDir = Path("config"),
+    tied: Annotated[
+        bool, typer.Option(help="End when standard input does, as a child should.")
+    ] = False,
+) -> None:
+    """Run the outside world: payment provider, gateways and mailbox."""
+    settings = load_settings(ShopSettings, config_dir=config)
+    from ecommerce.sandbox.service import build
+    from ecommerce.sandbox.tied import Tied
+
+    build(settings, *([Tied()] if tied else [])).run()
+
+
+def main() -> None:
+    """Run the command."""
+    app(prog_name="ecommerce")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""What one service of the shop is put together from; every service uses the same parts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import ModuleType
+
+import httpx2
+from prodkit.contract import Contract
+from prodkit.data import saga_store
+from prodkit.data.database import Database
+from prodkit.data.saga import Saga
+from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.unit_of_work import UnitOfWork, Work
+from prodkit.messaging import inbox, outbox
+from prodkit.messaging.consumer import Consumer, Handler
+from prodkit.messaging.event import Event
+from prodkit.messaging.housekeeping import Housekeeping
+from prodkit.messaging.inbox import Inbox
+from prodkit.messaging.outbox import Outbox
+from prodkit.messaging.relay import OutboxRelay
+from prodkit.pipeline import Middleware, Pipeline
+from prodkit.security.authorization import Authenticate
+from prodkit.security.credentials import ServiceCredentials
+from prodkit.security.revocations import RevocationList, Revoked
+from prodkit.service.component import Component
+from prodkit.service.contract_pipelines import ContractPipelines
+from prodkit.service.health import Check
+from prodkit.service.service import Service
+from prodkit.service.workers import Worker
+from prodkit.stores import sql as idempotency
+from prodkit.telemetry import Observe, inject
+from prodkit.transports.rpc_client import RpcChannel
+from prodkit.transports.rpc_server import Registration
+from sqlalchemy import MetaData
+
+from ecommerce.contract.users.v1.users_pb2 import ListRevocationsRequest
+from ecommerce.contract.users.v1.users_pb2_grpc import AuthServiceStub
+from ecommerce.runtime import AUDIENCE, Runtime
+
+#: The tables that prodkit keeps in every service's database.
+SHARED = (outbox.metadata, inbox.metadata, saga_store.metadata, idempotency.metadata)
+#: Seconds; a role that was taken away is gone everywhere within a minute.
+REVOCATIONS_EVERY = 15.0
+
+
+class Kit:
+    """The parts of one service: database, outbox, inbox, telemetry, channels, and itself."""
+
+    def __init__(self, runtime: Runtime, name: str, *tables: MetaData) -> None:
+        self.runtime = runtime
+        self.settings = runtime.settings
+        self.registry = runtime.registry
+        self.name = name
+        self.telemetry = runtime.telemetry(name)
+        self.database = Database(self.settings.data_dir / f"{name}.db", name=f"{name} database")
+        self.outbox = Outbox(f"/services/{name}")
+        self.units: UnitOfWork[Event] = UnitOfWork(self.database, self.outbox)
+        self.inbox = Inbox(name)
+        self._tables = tables
+        self._credentials = ServiceCredentials(name, runtime.keys(name), audience=AUDIENCE)
+        self._channels: dict[str, RpcChannel] = {}
+
+    def pipeline(self, *policies: Middleware) -> Pipeline:
+        """Return a pipeline that is observed as this service's."""
+        return Pipeline(Observe(self.telemetry), *policies)
+
+    def channel(self, service: str) -> RpcChannel:
+        """Return the channel to another service, on which this one speaks for itself."""
+        if service not in self._channels:
+            observed = self.pipeline()
+            self._channels[service] = self.runtime.mesh.channel(
+                service, lambda _: observed, credentials=self._credentials, inject=inject
+            )
+        return self._channels[service]
+
+    def consumer(self, handlers: Mapping[str, Handler]) -> Consumer:
+        """Return the consumer of this service's queue; events of one subject keep their order."""
+        return Consumer(
+            self.runtime.broker,
+            self.name,
+            handlers,
+            pipeline=self.pipeline(),
+            ordered=True,
+            # Some six minutes of trying: neighbours restart in less.
+            max_attempts=12,
+            retry_delay=0.5,
+            retry_max=60.0,
+        )
+
+    def once(self, handle: Callable[[Event, Work[Event]], Awaitable[None]]) -> Handler:
+        """Return a handler that has its effect once per event, in one unit of work."""
+        return self.inbox.handler(self.units, handle)
+
+    def sagas(self, *sagas: Saga) -> SagaRunner:
+        """Return the runner of this service's sagas."""
+        runner = SagaRunner(
+            self.database, sagas, name=f"{self.name} sagas", pipeline=self.pipeline()
+        )
+        self.runtime.gauges.watch_sagas(self.name, runner)
+        return runner
+
+    def service(
+        self,
+        *,
+        contract: Sequence[ModuleType],
+        registrations: Sequence[Registration],
+        resources: Sequence[Component] = (),
+        consumers: Sequence[Component] = (),
+        workers: Sequence[Component] = (),
+        unheard: Sequence[str] = (),
+        revoked: Callable[[], Awaitable[Revoked]] | None = None,
+    ) -> Service:
+        """Put the service together.
+
+        `unheard` are the events that nobody has to listen to. `revoked` says which tokens ended;
+        by default the users service is asked.
+        """
+        revocations = RevocationList(revoked or self._ask_users, name=f"{self.name} revocations")
+        pipelines = ContractPipelines(
+            Contract.load(*contract),
+            telemetry=self.telemetry,
+            authenticate=Authenticate(self.runtime.verifier(), revocations=revocations),
+            idempotency=idempotency.SqlIdempotencyStore(self.database.writer),
+            secret=self.settings.idempotency_secret.get_secret_value().encode(),
+        )
+        relay = OutboxRelay(
+            self.database,
+            self.outbox,
+            self.runtime.broker,
+            name=f"{self.name} relay",
+            optional_types=unheard,
+        )
+        self.runtime.gauges.watch_relay(self.name, relay)
+        refresh = Worker(
+            revocations.name, revocations.refresh, interval=REVOCATIONS_EVERY, backoff_max=15.0
+        )
+        keep = Housekeeping(
+            self.database, self.outbox.purge, self.inbox.purge, name=f"{self.name} housekeeping"
+        )
+        return Service(
+            self.name,
+            settings=self.settings,
+            telemetry=self.telemetry,
+            resources=[self.database, Schema(self.database, *SHARED, *self._tables), *resources],
+            servers=[self.runtime.mesh.serve(self.name, registrations, pipelines)],
+            consumers=[revocations, *consumers],
+            workers=[relay, refresh, keep, *workers],
+            checks=[Check("database", self.database.ping)],
+        )
+
+    async def _ask_users(self) -> Revoked:
+        users = AuthServiceStub(self.channel("users"))
+        answer = await users.ListRevocations(ListRevocationsRequest(), timeout=5.0)
+        return Revoked(tuple(answer.sessions), dict(answer.role_versions))
+
+
+class Schema:
+    """Creates the tables that are not there yet, once the database is open."""
+
+    def __init__(self, database: Database, *tables: MetaData) -> None:
+        self.name = f"{database.name} schema"
+        self._database = database
+        self._tables = tables
+
+    async def start(self) -> None:
+        """Create what is missing."""
+        await self._database.create_all(*self._tables)
+
+    async def stop(self, grace: float) -> None:
+        """Leave everything where it is."""
+
+
+class Client:
+    """Closes an HTTP client when the service ends."""
+
+    def __init__(self, name: str, client: httpx2.AsyncClient) -> None:
+        self.name = name
+        self._client = client
+
+    async def start(self) -> None:
+        """Do nothing: connections are made when they are needed."""
+
+    async def stop(self, grace: float) -> None:
+        """Close the connections."""
+        await self._client.aclose()

@@ -1,0 +1,26 @@
+"""A discount to try in the demo."""
+
+from __future__ import annotations
+
+from prodkit.data.database import Database
+from sqlalchemy.dialects.sqlite import insert
+
+from ecommerce.orders.adapters.tables import discounts
+
+
+class DemoDiscounts:
+    """Creates the code WELCOME10; built in the demo environment alone."""
+
+    name = "demo discounts"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def start(self) -> None:
+        """Create what is missing."""
+        statement = insert(discounts).values(code="WELCOME10", share="0.10")
+        async with self._database.transaction() as tx:
+            await tx.execute(statement.on_conflict_do_nothing())
+
+    async def stop(self, grace: float) -> None:
+        """Leave it."""

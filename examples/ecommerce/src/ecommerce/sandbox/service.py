@@ -1,0 +1,47 @@
+"""The sandbox as a process of its own, on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx2
+from prodkit.data.database import Database
+from prodkit.service.component import Component
+from prodkit.service.service import Service
+from prodkit.service.workers import Worker
+from prodkit.transports.http_server import HttpServer
+
+from ecommerce.kit import Client, Schema
+from ecommerce.sandbox.app import create_app
+from ecommerce.sandbox.mailbox import Mailbox, MailServer
+from ecommerce.sandbox.provider import Provider
+from ecommerce.sandbox.switches import Switches
+from ecommerce.sandbox.tables import metadata
+from ecommerce.sandbox.webhooks import WebhookSender
+from ecommerce.settings import ShopSettings
+
+
+def build(settings: ShopSettings, *workers: Component) -> Service:
+    """Put the outside world together; it reports to the shop that the settings tell of."""
+    folder: Path = settings.data_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    database = Database(folder / "sandbox.db", name="sandbox database")
+    switches = Switches.model_validate({})
+    provider, mailbox = Provider(database, switches), Mailbox(database)
+    client = httpx2.AsyncClient(timeout=5.0)
+    secret = settings.webhook_secret.get_secret_value().encode()
+    sender = WebhookSender(database, client, url=settings.webhook_url, secret=secret)
+    return Service(
+        "sandbox",
+        settings=settings,
+        resources=[database, Schema(database, metadata), Client("webhook client", client)],
+        servers=[
+            HttpServer(create_app(provider, mailbox, switches), port=settings.sandbox_port),
+            MailServer(mailbox, port=settings.smtp_port),
+        ],
+        workers=[
+            Worker("webhooks", sender.deliver_due, interval=0.25),
+            Worker("transfers", provider.settle_transfers, interval=0.5),
+            *workers,
+        ],
+    )

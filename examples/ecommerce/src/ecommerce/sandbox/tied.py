@@ -1,0 +1,33 @@
+"""Ends a child process when its parent is gone, however the parent died."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+
+class Tied:
+    """A component that dies with standard input, which takes the process down in order."""
+
+    name = "tie to the parent"
+
+    def __init__(self) -> None:
+        self._cut = asyncio.Event()
+
+    async def start(self) -> None:
+        """Watch standard input; nothing is ever written to it."""
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), self._read)
+
+    async def stop(self, grace: float) -> None:
+        """Stop watching."""
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+
+    async def wait(self) -> None:
+        """Return when the parent is gone."""
+        await self._cut.wait()
+
+    def _read(self) -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._cut.set()
