@@ -121,9 +121,13 @@ class Database:
 
     async def start(self) -> None:
         """Open the database, or raise UnavailableError."""
-        async with self.transaction():
-            pass
-        await self.ping()
+        try:
+            async with self.transaction():
+                pass
+            await self.ping()
+        except BaseException:
+            await complete(self.stop())
+            raise
 
     async def stop(self, grace: float = 0.0) -> None:
         """Close all connections; nobody may be using them any more."""

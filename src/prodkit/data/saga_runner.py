@@ -14,7 +14,7 @@ from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
 from prodkit.data.database import Database, Transaction
 from prodkit.data.saga import Progress, Saga, SagaStatus, StepRun, needs_attention
 from prodkit.data.saga_store import SagaRecord, SagaStore
-from prodkit.data.tasks import Loop, complete
+from prodkit.data.tasks import Loop, complete, end
 from prodkit.errors import (
     ConfigurationError,
     DeadlineExceededError,
@@ -88,13 +88,11 @@ class SagaRunner:
     async def stop(self, grace: float) -> None:
         """Let steps end within `grace` seconds; cancel and await the rest, which go on later."""
         self._stopped = True
-        await self._loop.stop(0.0)
-        tasks = set(self._running.values())
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace)
-            for task in late:
-                task.cancel()
-            await asyncio.wait(tasks)
+        try:
+            await self._loop.stop(0.0)
+            await end(list(self._running.values()), grace)
+        finally:
+            await end(list(self._running.values()), 0.0)
 
     async def begin(self, tx: Transaction, saga: Saga, id_: str, state: Mapping[str, Any]) -> None:
         """Begin a saga in `tx`: it runs if, and only if, that commits.

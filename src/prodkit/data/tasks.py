@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from prodkit.clock import Clock
@@ -26,6 +26,26 @@ async def complete(work: Coroutine[Any, Any, T]) -> T:
     if cancelled is not None and not task.cancelled() and task.exception() is None:
         raise cancelled
     return task.result()
+
+
+async def end(tasks: Collection[asyncio.Task[Any]], grace: float) -> None:
+    """Give `tasks` `grace` seconds, then cancel what still runs; return when all have ended.
+
+    Being cancelled cuts the grace short. What tasks died of stays with them.
+    """
+    try:
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+    finally:
+        late = [task for task in tasks if not task.done()]
+        for task in late:
+            task.cancel()
+        if late:
+            await complete(_all(late))
+
+
+async def _all(tasks: Collection[asyncio.Task[Any]]) -> None:
+    await asyncio.wait(tasks)
 
 
 class Wakeable:
@@ -87,15 +107,10 @@ class Loop:
 
         What the loop died of is `wait`'s to tell.
         """
-        task = self._task
-        if task is None:
-            return
         self._stopping = True
         self.wake()
-        _, late = await asyncio.wait({task}, timeout=grace)
-        if late:
-            task.cancel()
-            await asyncio.wait({task})
+        if self._task is not None:
+            await end({self._task}, grace)
 
     async def _run(self) -> None:
         while not self._stopping:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from prodkit.call import CURRENT, Call, Kind
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
-from prodkit.data.tasks import Loop, complete
+from prodkit.data.tasks import Loop, complete, end
 from prodkit.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -39,8 +39,6 @@ class Consumer:
     be what kills the process. In an `ordered` queue each subject's messages are handled one after
     another, and one that fails holds those behind it; a dead letter lets them pass.
     """
-
-    edge = False
 
     def __init__(
         self,
@@ -93,15 +91,13 @@ class Consumer:
 
         What was cancelled goes back to its queue.
         """
-        await self._fetching.stop(0.0)
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
-        self._running.clear()
-        await self._extending.stop(0.0)
+        try:
+            await self._fetching.stop(0.0)
+            await end(self._running, grace)
+        finally:
+            await end(self._running, 0.0)
+            self._running.clear()
+            await self._extending.stop(0.0)
 
     async def _fetch(self) -> float:
         for task in [task for task in self._running if task.done()]:

@@ -96,8 +96,11 @@ class OutboxRelay:
     async def stop(self, grace: float) -> None:
         """Finish the batch under way; what the outbox still holds stays for the next start."""
         await self._loop.stop(grace)
-        async with self._database.transaction() as tx:
-            await outbox_leases.leave(tx, self._owner)
+        try:
+            async with self._database.transaction() as tx:
+                await outbox_leases.leave(tx, self._owner)
+        except UnavailableError:
+            return  # then the leases end by themselves
 
     async def _turn(self) -> float:
         await self._renew()

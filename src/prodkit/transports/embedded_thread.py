@@ -31,12 +31,7 @@ class _Job:
         self.outcome: Any = None
 
     def resolve(self) -> None:
-        if self.future.done():
-            return
-        if isinstance(self.outcome, Exception):
-            self.future.set_exception(self.outcome)
-        else:
-            self.future.set_result(self.outcome)
+        _settle(self.future, self.outcome)
 
 
 class QueueThread:
@@ -62,9 +57,14 @@ class QueueThread:
         """Open the file in a new thread. Raises UnavailableError."""
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
-        thread = Thread(target=self._serve, args=(loop, opened), name=self._name, daemon=True)
+        self._jobs = jobs = SimpleQueue[_Job | None]()  # an earlier thread keeps its own
+        thread = Thread(target=self._serve, args=(loop, opened, jobs), name=self._name, daemon=True)
         thread.start()
-        await opened
+        try:
+            await opened
+        except asyncio.CancelledError:
+            jobs.put(None)
+            raise
         self._thread = thread
 
     async def stop(self) -> None:
@@ -82,36 +82,25 @@ class QueueThread:
         self._jobs.put(_Job(function, future, writes=writes))
         return future
 
-    def _serve(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None]) -> None:
+    def _serve(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        opened: asyncio.Future[None],
+        jobs: SimpleQueue[_Job | None],
+    ) -> None:
         try:
             connection = connect(self._path, wait=self._wait)
         except sqlite3.Error as error:
-            loop.call_soon_threadsafe(opened.set_exception, self._unavailable(error))
+            loop.call_soon_threadsafe(_settle, opened, self._unavailable(error))
             return
-        loop.call_soon_threadsafe(opened.set_result, None)
+        loop.call_soon_threadsafe(_settle, opened, None)
         queues = Queues(connection)
-        group = self._next_group()
+        group = _next_group(jobs)
         while group:
             self._process(connection, queues, group)
             loop.call_soon_threadsafe(_resolve, group)
-            group = self._next_group()
+            group = _next_group(jobs)
         connection.close()
-
-    def _next_group(self) -> list[_Job]:
-        """Wait for the next operation, and take along those that wait behind it."""
-        group: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            group.append(job)
-            if len(group) == _GROUP:
-                break
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                break
-        if job is None and group:
-            self._jobs.put(None)
-        return group
 
     def _process(
         self, connection: sqlite3.Connection, queues: Queues, group: Sequence[_Job]
@@ -159,3 +148,29 @@ class QueueThread:
 def _resolve(group: Sequence[_Job]) -> None:
     for job in group:
         job.resolve()
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    if future.done():  # whoever asked was cancelled
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _next_group(jobs: SimpleQueue[_Job | None]) -> list[_Job]:
+    """Wait for the next operation, and take along those that wait behind it."""
+    group: list[_Job] = []
+    job = jobs.get()
+    while job is not None:
+        group.append(job)
+        if len(group) == _GROUP:
+            break
+        try:
+            job = jobs.get_nowait()
+        except Empty:
+            break
+    if job is None and group:
+        jobs.put(None)
+    return group

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from prodkit.data.tasks import Loop, complete
+from prodkit.data.tasks import Loop, complete, end
 from prodkit.errors import UnavailableError
 from prodkit.testing import ManualClock
 
@@ -85,3 +85,30 @@ async def test_a_turn_that_does_not_end_is_cancelled_and_awaited():
     await asyncio.sleep(0)
     await loop.stop(0.0)
     assert cancelled
+
+
+async def test_a_stop_that_is_cancelled_cuts_at_once():
+    begun, ended = asyncio.Event(), []
+
+    async def turn() -> float:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append(True)
+        return 0.0
+
+    loop = Loop("test", turn, clock=ManualClock())
+    loop.start()
+    await begun.wait()
+    stopping = asyncio.create_task(loop.stop(1000.0))
+    await asyncio.sleep(0)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert ended
+
+
+async def test_nothing_to_end_is_no_error():
+    await end([], 0.0)

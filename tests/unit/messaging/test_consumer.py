@@ -178,6 +178,25 @@ async def test_what_is_running_at_the_end_of_the_grace_goes_back_uncounted(broke
     await broker.ack(delivery)
 
 
+async def test_a_stop_that_is_cancelled_gives_back_at_once(broker, run):
+    begun = asyncio.Event()
+
+    async def handle(_):
+        begun.set()
+        await asyncio.Event().wait()
+
+    consumer = await run(handle, event())
+    await begun.wait()
+    stopping = asyncio.create_task(consumer.stop(1000.0))
+    await asyncio.sleep(0.01)
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    (delivery,) = await broker.receive("mail", 10)
+    assert (delivery.attempt, delivery.deliveries) == (1, 1)
+    await broker.ack(delivery)
+
+
 async def test_stop_lets_running_handlers_end(broker, run):
     begun, go_on = asyncio.Event(), asyncio.Event()
 

@@ -1,5 +1,6 @@
 import asyncio
 import sqlite3
+import threading
 
 import pytest
 
@@ -241,4 +242,20 @@ async def test_a_broker_that_is_not_running_reads_unavailable(tmp_path):
         await broker.start()
     with pytest.raises(UnavailableError, match="not running"):
         await broker.publish([message()])
+    await broker.stop()
+
+
+async def test_a_start_that_is_cancelled_leaves_no_thread_behind(tmp_path):
+    broker = EmbeddedBroker(tmp_path / "broker.sqlite", name="cancelled-broker")
+    starting = asyncio.create_task(broker.start())
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    for thread in threading.enumerate():
+        if thread.name == "cancelled-broker":
+            await asyncio.to_thread(thread.join, 5)
+            assert not thread.is_alive()
+    await broker.start()
+    await broker.ping()
     await broker.stop()
