@@ -3,6 +3,7 @@ import random
 from contextlib import suppress
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 
 from prodkit.call import CURRENT, Call, current_call
 from prodkit.data.database import Database
@@ -232,11 +233,14 @@ async def test_steps_are_calls_through_the_pipeline_in_the_request_that_began(
 
     async def watch(call, proceed):
         calls.append((call.operation, call.request_id, call.key, current_call() is call))
+        assert call.metadata == {"traceparent": f"00-{0xAB:032x}-{0xCD:016x}-01"}
         return await proceed(call)
 
     runner = SagaRunner(database, [saga], pipeline=Pipeline(watch), clock=clock)
     token = CURRENT.set(Call("POST /orders", request_id="r1", deadline=0.0))
-    await begin(runner, saga)
+    span = NonRecordingSpan(SpanContext(0xAB, 0xCD, is_remote=False, trace_flags=TraceFlags(1)))
+    with use_span(span):
+        await begin(runner, saga)
     await runner.drive("s1", within=10)
     CURRENT.reset(token)
     assert calls[0] == ("checkout.reserve", "r1", "s1:reserve", True)

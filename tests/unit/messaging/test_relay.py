@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_span
 from sqlalchemy import func, select
 
 from prodkit.call import CURRENT, Call
@@ -92,6 +93,17 @@ async def test_an_event_carries_source_time_and_request(units, relay, sink, cloc
     assert (first.key, first.type, first.headers) == ("a", "order.created", {"x-request-id": "r1"})
     assert second.headers == {"traceparent": trace}
     assert Event.from_json(second.body).source == "/other"
+
+
+async def test_an_event_keeps_the_trace_that_it_was_recorded_in(units, relay, sink):
+    span = NonRecordingSpan(SpanContext(0xAB, 0xCD, is_remote=False, trace_flags=TraceFlags(1)))
+    with use_span(span):
+        await record(units, event("1"))
+    await relay._turn()
+    (message,) = sink.published
+    expected = f"00-{0xAB:032x}-{0xCD:016x}-01"
+    assert message.headers["traceparent"] == expected
+    assert Event.from_json(message.body).traceparent == expected
 
 
 async def test_a_crash_before_the_mark_publishes_again_with_the_same_id(units, relay, sink):
