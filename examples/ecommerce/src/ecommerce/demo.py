@@ -13,7 +13,6 @@ from prodkit.service.settings import load_settings
 from ecommerce.settings import ShopSettings
 from ecommerce.users.demo import ACCOUNTS, PASSWORD
 
-
 #: Seconds that the sandbox may take to end.
 STOP_TIMEOUT = 10.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -55,10 +56,16 @@ class Stock:
                 return found
             made = Reservation(order_id, RESERVED, self._now() + self._lifetime)
             await work.execute(insert(reservations).values(_row(made)))
+            wanted: Counter[str] = Counter()
+            for product_id, quantity in lines:
+                wanted[product_id] += quantity
             # One sequence for all, so that no two orders wait for each other.
-            for product_id, quantity in sorted(lines):
+            for product_id, quantity in sorted(wanted.items()):
                 await _take(work, product_id, quantity)
-            rows = [{"order_id": order_id, "product_id": p, "quantity": q} for p, q in lines]
+            rows = [
+                {"order_id": order_id, "product_id": product_id, "quantity": quantity}
+                for product_id, quantity in wanted.items()
+            ]
             await work.execute(insert(reservation_lines), rows)
         return made
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+import structlog
 from prodkit.data.database import Database
 from prodkit.errors import ServiceError
 from sqlalchemy import RowMapping, select, update
@@ -17,10 +18,14 @@ from ecommerce.notifications.tables import notifications
 MAX_ATTEMPTS = 20
 #: Seconds; doubled at each attempt up to the second.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 300.0
+#: Seconds that a sender has for what it took; then another one may.
+LEASE = 60.0
+
+_log = structlog.get_logger("ecommerce.notifications")
 
 
 class Dispatcher:
-    """Sends due notifications, a few at a time.
+    """Sends due notifications, a few at a time; several processes may share the work.
 
     One that was handed over and not marked for a crash is sent again under the same id.
     """
@@ -42,25 +47,38 @@ class Dispatcher:
 
     async def send_due(self) -> None:
         """Try each due notification once, oldest first."""
-        while due := await self._due():
+        while due := await self._take():
             await asyncio.gather(*(self._try(row) for row in due))
 
-    async def _due(self) -> list[RowMapping]:
+    async def _take(self) -> list[RowMapping]:
+        """Take some due notifications: until the lease ends, nobody else sends them."""
+        now = self._now()
+        due = (
+            select(notifications.c.id)
+            .where(notifications.c.status == "pending", notifications.c.due_at <= now)
+            .order_by(notifications.c.due_at)
+            .limit(self._parallel)
+        )
         async with self._database.read() as tx:
-            found = await tx.execute(
-                select(notifications)
-                .where(notifications.c.status == "pending", notifications.c.due_at <= self._now())
-                .order_by(notifications.c.due_at)
-                .limit(self._parallel)
+            if (await tx.execute(due)).first() is None:
+                return []
+        async with self._database.transaction() as tx:
+            taken = await tx.execute(
+                update(notifications)
+                .where(notifications.c.id.in_(due))
+                .values(due_at=now + LEASE)
+                .returning(notifications)
             )
-            return list(found.mappings())
+            return list(taken.mappings())
 
     async def _try(self, row: RowMapping) -> None:
         attempts = row["attempts"] + 1
         try:
             send = self._channels[row["channel"]]
             await send(row["id"], row["recipient"], row["subject"], row["body"])
-        except ServiceError:
+        except Exception as error:  # noqa: BLE001 - one that cannot be sent holds up no other
+            if not isinstance(error, ServiceError):
+                _log.error("notification not sent", id=row["id"], error=type(error).__name__)
             status = "pending" if attempts < MAX_ATTEMPTS else "failed"
         else:
             status = "sent"

@@ -86,11 +86,15 @@ async def page_of_user(
 async def move(
     work: Work, payment_id: str, to: str, now: datetime, *, message: str = ""
 ) -> Payment | None:
-    """Change the state if the present one admits it; None where it does not."""
+    """Change the state if the present one admits it; None where it does not.
+
+    An empty `message` leaves what was noted before.
+    """
+    said = {"message": message} if message else {}
     found = await work.execute(
         update(payments)
         .where(payments.c.id == payment_id, payments.c.status.in_(BEFORE[to]))
-        .values(status=to, message=message, updated_at=now.isoformat())
+        .values(status=to, updated_at=now.isoformat(), **said)
         .returning(payments)
     )
     return _one(found.mappings().one_or_none())

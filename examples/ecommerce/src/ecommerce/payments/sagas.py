@@ -18,10 +18,20 @@ from ecommerce.payments.vault import Vault
 T = TypeVar("T")
 
 
-def _patient(name: str, action: StepFunction, compensate: StepFunction) -> Step:
-    """Return a step that outlasts a provider that is away: some 50 minutes of trying."""
+def _patient(name: str, action: StepFunction, compensate: StepFunction | None = None) -> Step:
+    """Return a step that outlasts a provider that is away.
+
+    Some 50 minutes of trying to take the money, and a day of trying to give it back.
+    """
     return Step(
-        name, action, compensate, timeout=8.0, attempts=200, wait_initial=0.5, wait_max=15.0
+        name,
+        action,
+        compensate,
+        timeout=8.0,
+        attempts=200,
+        compensate_attempts=6000,
+        wait_initial=0.5,
+        wait_max=15.0,
     )
 
 
@@ -57,12 +67,12 @@ class PaymentSagas:
         self.payment = Saga(
             "payment",
             _patient("token", self._obtain_token, self._give_up),
-            _patient("authorize", self._authorize, self._void),
-            _patient("capture", self._capture, self._refund),
+            _patient("authorize", self._authorize, self._give_back),
+            _patient("capture", self._capture),
             Step("confirm", self._confirm, timeout=8.0, attempts=50, wait_max=15.0),
         )
         # Past the point of no return: what is owed is paid back, however long it takes.
-        self.refund = Saga("refund", Step("refund", self._refund, timeout=8.0, attempts=None))
+        self.refund = Saga("refund", Step("refund", self._give_back, timeout=8.0, attempts=None))
 
     async def _obtain_token(self, run: StepRun) -> None:
         payment = await self._payment(run)
@@ -82,25 +92,26 @@ class PaymentSagas:
         payment = await self._payment(run)
         if run.attempt > 1 and not await self._orders.is_pending(payment.order_id):
             await self._fail(payment.id, "the order can no longer be had")
-        authorization, status = await self._final(payment.id, self._ask(payment, run))
+        authorization, status = await self._final(payment.id, self._ask(payment))
         await self._states.note(payment.id, authorization_id=authorization)
         if status == "authorized":
             await self._states.move(payment.id, "authorized")
         return {"authorization": authorization, "authorized": status == "authorized"}
 
-    async def _ask(self, payment: Payment, run: StepRun) -> tuple[str, str]:
+    async def _ask(self, payment: Payment) -> tuple[str, str]:
         """Ask for the authorization; asking again brings the same one."""
         async with self._database.read() as tx:
             row = await repository.get_means(tx, payment.handle)
         token = "" if row is None else row["token"]
         return await self._provider.authorize(
-            token, payment.amount, payment.currency, payment.id, run.action_key
+            token, payment.amount, payment.currency, payment.id, f"{payment.id}:authorize"
         )
 
     async def _capture(self, run: StepRun) -> None:
         payment_id, authorization = run.state["payment_id"], run.state["authorization"]
         if run.state["authorized"]:
-            await self._final(payment_id, self._provider.capture(authorization, run.key))
+            key = f"{payment_id}:capture"
+            await self._final(payment_id, self._provider.capture(authorization, key))
         elif await self._provider.status(authorization) != "captured":
             raise UnavailableError("the transfer has not arrived yet", reason="TRANSFER_PENDING")
         await self._states.move(payment_id, "captured")
@@ -112,30 +123,37 @@ class PaymentSagas:
         except FailedPreconditionError:
             await self._fail(payment.id, "the order can no longer be had")
 
-    async def _refund(self, run: StepRun) -> None:
-        """Give back what was taken, if it was taken; this is capture's compensation too."""
-        authorization = run.state.get("authorization")
+    async def _give_back(self, run: StepRun) -> None:
+        """Let go of what is held, return what was taken: whichever it is by now.
+
+        Sagas that do this at once agree: the provider is given one key, and does it once.
+        """
+        payment_id, authorization = run.state["payment_id"], await self._authorization(run)
         if authorization is None:
             return
         status = await self._provider.status(authorization)
-        if status == "captured":
-            await self._provider.refund(authorization, run.key)
-            status = "refunded"
+        try:
+            if status in ("authorized", "pending"):
+                await self._provider.void(authorization, f"{payment_id}:void")
+            elif status == "captured":
+                await self._provider.refund(authorization, f"{payment_id}:refund")
+                status = "refunded"
+        except DeclinedError as error:
+            raise UnavailableError("the payment moved on meanwhile: look again") from error
         if status == "refunded":
             # The row may not know of the capture yet.
-            await self._states.move(run.state["payment_id"], "captured")
-            await self._states.move(run.state["payment_id"], "refunded")
+            await self._states.move(payment_id, "captured")
+            await self._states.move(payment_id, "refunded")
 
-    async def _void(self, run: StepRun) -> None:
-        authorization = run.state.get("authorization")
-        if authorization is None:
-            # The answer may have been lost: the same key brings it again.
-            try:
-                authorization, _ = await self._ask(await self._payment(run), run)
-            except DeclinedError:
-                return
-        if await self._provider.status(authorization) in ("authorized", "pending"):
-            await self._provider.void(authorization, run.key)
+    async def _authorization(self, run: StepRun) -> str | None:
+        """Return the authorization, None if there is none; asking again finds a lost answer."""
+        known: str | None = run.state.get("authorization")
+        if known:
+            return known
+        try:
+            return (await self._ask(await self._payment(run)))[0]
+        except DeclinedError:
+            return None
 
     async def _give_up(self, run: StepRun) -> None:
         payment = await self._payment(run)

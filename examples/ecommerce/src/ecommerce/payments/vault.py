@@ -27,6 +27,7 @@ class Vault:
         """Hold `means` until it is dropped or too old."""
         self._expire()
         self._held[handle] = (self._now() + self._lifetime, means)
+        self._held.move_to_end(handle)
         while len(self._held) > self._capacity:
             self._held.popitem(last=False)
 

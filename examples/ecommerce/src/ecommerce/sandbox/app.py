@@ -78,10 +78,7 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
             try:
                 response = await handler(request)
             except ValidationError as error:
-                details = error.errors(
-                    include_input=False, include_url=False, include_context=False
-                )
-                response = JSONResponse({"error": "invalid", "details": details}, status_code=422)
+                response = _invalid(error)
             return await switches.after(request, response)
 
         return endpoint
@@ -129,23 +126,17 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
             try:
                 switches.replace(Switches.model_validate_json(await request.body()))
             except ValidationError as error:
-                details = error.errors(
-                    include_input=False, include_url=False, include_context=False
-                )
-                return JSONResponse({"error": "invalid", "details": details}, status_code=422)
+                return _invalid(error)
         return JSONResponse(switches.model_dump())
 
     async def set_from_form(request: Request) -> Response:
         form = await request.form()
-        names = Switches.model_fields
-        switches.replace(
-            Switches.model_validate(
-                {
-                    name: form.get(name) or (False if name in ("down", "hang", "decline") else 0)
-                    for name in names
-                }
-            )
-        )
+        # A checkbox that is off, and a field that was emptied, are not in the form.
+        asked = {name: form.get(name) or 0 for name in Switches.model_fields}
+        try:
+            switches.replace(Switches.model_validate(asked))
+        except ValidationError as error:
+            return _invalid(error)
         return RedirectResponse("/sandbox", status_code=303)
 
     def short(channel: str) -> Handler:
@@ -199,6 +190,11 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
             Route("/sandbox/style.css", style),
         ]
     )
+
+
+def _invalid(error: ValidationError) -> Response:
+    details = error.errors(include_input=False, include_url=False, include_context=False)
+    return JSONResponse({"error": "invalid", "details": details}, status_code=422)
 
 
 def _json(reply: Reply) -> Response:

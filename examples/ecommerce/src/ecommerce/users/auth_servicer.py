@@ -76,7 +76,7 @@ class AuthServicer(rpc.AuthServiceServicer):
         async with self._units() as work:
             exchanged = await self._sessions.rotate(work, request.refresh_token)
             account = await accounts.by_id(work.tx, exchanged[1]) if exchanged else None
-        if exchanged is None or account is None:
+        if exchanged is None or account is None or account["status"] != accounts.ACTIVE:
             raise refused()
         session, _, fresh = exchanged
         return self._pair(account, session, fresh)

@@ -71,14 +71,21 @@ class SqlOrders:
         return await self._update(work, order_id, BEFORE[to], changes, now)
 
     async def set_payment(
-        self, work: Work, order_id: str, payment: PaymentStatus, payment_id: str, now: datetime
+        self,
+        work: Work,
+        order_id: str,
+        payment: PaymentStatus,
+        now: datetime,
+        *,
+        payment_id: str = "",
+        while_in: Status = Status.PENDING,
     ) -> Order | None:
-        """Record how the payment of a pending order stands; None where it is not pending."""
+        """Record how the payment stands; None where the order is in another state."""
         changes: dict[str, str | None] = {
             "payment_status": payment.value,
             "payment_id": payment_id or None,
         }
-        return await self._update(work, order_id, frozenset({Status.PENDING}), changes, now)
+        return await self._update(work, order_id, frozenset({while_in}), changes, now)
 
     async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
@@ -132,7 +139,11 @@ class SqlCarts:
             mine = (carts.c.user_id == user_id) & (carts.c.product_id == line.product_id)
             await work.execute(delete(carts).where(mine))
             return
-        last = select(func.coalesce(func.max(carts.c.position), 0)).scalar_subquery()
+        last = (
+            select(func.coalesce(func.max(carts.c.position), 0))
+            .where(carts.c.user_id == user_id)
+            .scalar_subquery()
+        )
         statement = upsert(carts).values(
             user_id=user_id,
             product_id=line.product_id,

@@ -41,6 +41,8 @@ class CheckoutSteps:
         payment = await self._payments.pay(order_id, run.state["handle"])
         if payment.status == "captured":
             order = await self._fulfilment.get(order_id)
+            if order.status is Status.CANCELLED:
+                raise CompensateError("the order was cancelled")
             if order.status is not Status.PENDING:
                 return
         if payment.status in ("failed", "refunded"):

@@ -87,7 +87,8 @@ class Fulfilment:
     async def refunded(self, work: Work, order_id: str) -> Order | None:
         """Take note, in the consumer's unit of work, that the money went back.
 
-        What has not been shipped is cancelled, so that its stock is released.
+        What has not been shipped is cancelled, so that its stock is released. Returns the order if
+        that changed its state: one that was cancelled before only learns of its money.
         """
         for to in (Status.CANCELLED, Status.REFUNDED):
             order = await self._move(
@@ -95,6 +96,9 @@ class Fulfilment:
             )
             if order is not None:
                 return order
+        await self._orders.set_payment(
+            work, order_id, PaymentStatus.REFUNDED, self._now(), while_in=Status.CANCELLED
+        )
         return None
 
     async def payment_stands(
@@ -102,7 +106,9 @@ class Fulfilment:
     ) -> None:
         """Record how the payment of a pending order stands; no other order is touched."""
         async with self._units() as work:
-            order = await self._orders.set_payment(work, order_id, payment, payment_id, self._now())
+            order = await self._orders.set_payment(
+                work, order_id, payment, self._now(), payment_id=payment_id
+            )
         if order is not None:
             self._on_change(order)
 

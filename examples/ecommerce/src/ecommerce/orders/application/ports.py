@@ -96,9 +96,16 @@ class Orders(Protocol):
         """Change the state if the present one admits it; None where it does not."""
 
     async def set_payment(
-        self, work: Work, order_id: str, payment: PaymentStatus, payment_id: str, now: datetime
+        self,
+        work: Work,
+        order_id: str,
+        payment: PaymentStatus,
+        now: datetime,
+        *,
+        payment_id: str = "",
+        while_in: Status = Status.PENDING,
     ) -> Order | None:
-        """Record how the payment of a pending order stands; None where it is not pending."""
+        """Record how the payment stands; None where the order is in another state."""
 
     async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""

@@ -8,7 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 CENT = Decimal("0.01")
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Money:
     """A decimal amount with two places; sums across currencies raise ValueError."""
 

@@ -29,7 +29,7 @@ BEFORE: dict[Status, frozenset[Status]] = {
     Status.REFUNDED: frozenset({Status.SHIPPED, Status.DELIVERED}),
 }
 
-#: States that change no more.
+#: States that end an order's course; all that can follow is the refund of what was delivered.
 FINAL = frozenset({Status.DELIVERED, Status.CANCELLED, Status.REFUNDED})
 
 
