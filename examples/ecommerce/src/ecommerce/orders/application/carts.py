@@ -8,6 +8,9 @@ from prodkit.errors import FieldViolation, InvalidArgumentError
 from ecommerce.orders.application.ports import Carts, Catalog, Units
 from ecommerce.orders.domain.order import Item, Line
 
+#: As many lines as an order may have.
+MOST_LINES = 100
+
 
 class Cart:
     """What customers mean to buy."""
@@ -36,7 +39,10 @@ class Cart:
         ]
 
     async def put(self, user_id: str, line: Line) -> None:
-        """Set a line's quantity, 0 to take it out; InvalidArgumentError for no such product."""
+        """Set a line's quantity, 0 to take it out.
+
+        InvalidArgumentError for no such product, and for a cart that is full.
+        """
         if line.quantity and not await self._catalog.products([line.product_id]):
             violation = FieldViolation("/product_id", "no such product", "exists")
             raise InvalidArgumentError(
@@ -44,6 +50,11 @@ class Cart:
             )
         async with self._units() as work:
             await self._carts.put(work, user_id, line)
+            if len(await self._carts.lines(work.tx, user_id)) > MOST_LINES:
+                full = FieldViolation("/product_id", "the cart is full", "max_items")
+                raise InvalidArgumentError(
+                    f"a cart has {MOST_LINES} lines at most", reason="CART_FULL", violations=[full]
+                )
 
     async def clear(self, user_id: str) -> None:
         """Empty the cart."""

@@ -16,6 +16,8 @@ from ecommerce.orders.domain.pricing import Pricing, Quote
 
 #: Ends the unit of work that keeps the order: completes an idempotency claim, starts a saga.
 Ending = Callable[[Work, Order], Awaitable[None]]
+#: How much of one product an order may hold; the catalog reserves no more.
+MOST_OF_ONE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Placing:
             raise InvalidArgumentError("there is nothing to order", violations=[empty])
         products = await self._catalog.products([line.product_id for line in lines])
         items = _items(wish.lines, lines, products)
+        _within_bounds(wish.lines, lines)
         quote = Quote(items, wish.address, wish.shipping_method, wish.discount_code)
         now = self._now()
         return Order(
@@ -115,6 +118,17 @@ def merged(lines: Sequence[Line]) -> list[Line]:
     for line in lines:
         quantities[line.product_id] = quantities.get(line.product_id, 0) + line.quantity
     return [Line(product, quantity) for product, quantity in sorted(quantities.items())]
+
+
+def _within_bounds(asked: Sequence[Line], lines: Sequence[Line]) -> None:
+    too_much = {line.product_id for line in lines if line.quantity > MOST_OF_ONE}
+    violations = [
+        FieldViolation(f"/items/{index}/quantity", f"at most {MOST_OF_ONE} of a product", "lte")
+        for index, line in enumerate(asked)
+        if line.product_id in too_much
+    ]
+    if violations:
+        raise InvalidArgumentError("the order asks for too much", violations=violations)
 
 
 def _items(
