@@ -101,3 +101,15 @@ def test_the_extra_is_named_where_it_is_missing():
     )
     assert "needs the grpc extra" in done.stdout
     assert "prodkit-services[grpc]" in done.stdout
+
+
+def test_a_channel_opened_before_the_loop_works_in_it() -> None:
+    channel = open_channel("127.0.0.1:1")
+    call = channel.unary_unary("/nobody.Service/Method")
+
+    async def use() -> None:
+        with pytest.raises(UnavailableError):
+            await call(b"", timeout=5.0)
+        await channel.close()
+
+    asyncio.run(use())

@@ -56,6 +56,10 @@ class Worker:
         self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"worker {self.name}")
 
+    def wake(self) -> None:
+        """Begin the next run now, or right after the one under way."""
+        self._turn.set()
+
     async def stop(self, grace: float) -> None:
         """Let a periodic run under way end within `grace` seconds; a long-running one is cancelled.
 
@@ -91,6 +95,7 @@ class Worker:
     async def _run(self) -> None:
         failures = 0
         while not self._stopping:
+            self._turn.clear()  # here, so that a wake during the run is not lost
             try:
                 await self._fn()
                 failures = 0
@@ -114,7 +119,6 @@ class Worker:
         pause *= 1 + self._jitter * (2 * self._random() - 1)
         if self._stopping:
             return
-        self._turn.clear()
         handle = self._clock.call_later(pause, self._turn.set)
         try:
             await self._turn.wait()

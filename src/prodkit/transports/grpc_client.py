@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from typing import Any, Final, cast
 
 import grpc
 
@@ -25,6 +26,8 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+_KINDS: Final = frozenset({"unary_unary", "unary_stream", "stream_unary", "stream_stream"})
+
 
 def open_channel(
     target: str,
@@ -45,9 +48,50 @@ def open_channel(
     transparent retries stay on: they repeat only what never reached a handler.
     """
     settings = (*_OPTIONS, ("grpc.max_receive_message_length", message_limit), *options)
-    wire = (
-        grpc.aio.insecure_channel(target, settings)
-        if tls is None
-        else grpc.aio.secure_channel(target, tls, settings)
-    )
+
+    def connect() -> grpc.aio.Channel:
+        if tls is None:
+            return grpc.aio.insecure_channel(target, settings)
+        return grpc.aio.secure_channel(target, tls, settings)
+
+    wire = cast("grpc.aio.Channel", cast("Any", _LateWire(connect)))
     return RpcChannel(wire, Outbound(credentials, inject, clock), pipelines, safe_methods)
+
+
+class _LateWire:
+    """A channel that comes into being with its first use.
+
+    grpc.aio ties a channel to the event loop that is current when it is made; services are put
+    together before their loop runs.
+    """
+
+    def __init__(self, connect: Callable[[], grpc.aio.Channel]) -> None:
+        self._connect = connect
+        self._channel: grpc.aio.Channel | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the channel has under `name`; methods of stubs only once they are called."""
+        if name in _KINDS:
+            return partial(self._method, name)
+        return getattr(self._made(), name)
+
+    async def close(self, grace: float | None = None) -> None:
+        """Close the channel, if there is one."""
+        if self._channel is not None:
+            await self._channel.close(grace)
+
+    def _made(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            self._channel = self._connect()
+        return self._channel
+
+    def _method(self, kind: str, *args: Any, **options: Any) -> Callable[..., Any]:
+        start: Callable[..., Any] | None = None
+
+        def begin(*request: Any, **how: Any) -> Any:
+            nonlocal start
+            if start is None:
+                start = getattr(self._made(), kind)(*args, **options)
+            return start(*request, **how)
+
+        return begin
