@@ -69,7 +69,7 @@ class Alarm:
         self._cancelling = task.cancelling()
         self._fired = False
         self._asked = False
-        self._handle = clock.call_later(seconds, self._ring)
+        self._handle: TimerHandle | None = clock.call_later(seconds, self._ring)
 
     def _ring(self) -> None:
         self._fired = True
@@ -77,11 +77,14 @@ class Alarm:
 
     def disarm(self) -> None:
         """Let it ring no more; a ring under way still ends the task. Any task may call this."""
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
 
     def stop(self) -> None:
         """Call the alarm off, and take its cancellation back where nobody asked for it."""
-        self._handle.cancel()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None  # it holds the context, which holds the call, which may hold us
         if self._fired and not self._asked:
             self._asked = True
             self._task.uncancel()
