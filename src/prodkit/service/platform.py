@@ -65,7 +65,7 @@ class Platform:
             admin.attach(self.health, self.drain)
         self._limit = drain_delay + drain_timeout + _STUCK
         self._signals = 0
-        self._watchdog: threading.Timer | None = None
+        self._owns_process = False
         self._lifecycle = Lifecycle(
             parts,
             drain_delay=drain_delay,
@@ -103,6 +103,7 @@ class Platform:
         raise SystemExit(code)
 
     async def _main(self) -> int:
+        self._owns_process = True
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
@@ -115,7 +116,6 @@ class Platform:
     def _on_signal(self, number: signal.Signals) -> None:
         self._signals += 1
         if self._signals == 1:
-            self._watch_over_exit()
             self._lifecycle.drain(number.name)
         else:
             self._lifecycle.cut(f"second {number.name}")
@@ -126,11 +126,13 @@ class Platform:
 
     def _watch_over_exit(self) -> None:
         """See that a thread that never ends, or a blocked loop, cannot keep the process."""
-        self._watchdog = threading.Timer(self._limit, _leave)
-        self._watchdog.daemon = True
-        self._watchdog.start()
+        watchdog = threading.Timer(self._limit, _leave)
+        watchdog.daemon = True
+        watchdog.start()
 
     def _enter(self, state: State) -> None:
+        if state is State.DRAINING and self._owns_process:
+            self._watch_over_exit()
         for health in self._healths:
             health.enter(state)
 
