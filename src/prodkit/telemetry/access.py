@@ -6,12 +6,13 @@ import traceback
 from datetime import UTC, datetime
 
 import msgspec
-from opentelemetry.trace import SpanContext
+from opentelemetry.trace import Span
 
 from prodkit.call import Kind
 from prodkit.errors import Code, RejectedError, ServiceError
 from prodkit.security.redaction import Redactor
 from prodkit.telemetry.outcome import Outcome
+from prodkit.telemetry.traces import UnkeptSpan
 
 # An index costs less than an enum's `name` and `value`, which are properties.
 _CODES = tuple(code.name for code in Code)
@@ -51,18 +52,18 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
 
 
 def access_line(
-    outcome: Outcome, level: str, service: str, span: SpanContext, redactor: Redactor
+    outcome: Outcome, level: str, service: str, span: Span, redactor: Redactor
 ) -> AccessLine:
     """Return the line of a call that ended."""
     call = outcome.call
-    trace_id, span_id, *_ = span  # its properties are Python calls
+    ids = span if isinstance(span, UnkeptSpan) else span.get_span_context()
     line = AccessLine(
         datetime.now(UTC),
         level,
         "call",
         service,
-        f"{trace_id:032x}",
-        f"{span_id:016x}",
+        f"{ids.trace_id:032x}",
+        f"{ids.span_id:016x}",
         call.request_id,
         _KINDS[call.kind],
         call.transport,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from opentelemetry import trace
-from opentelemetry.context import attach, detach
+from opentelemetry.context import attach, detach, get_current
 from opentelemetry.trace import NonRecordingSpan, Span
 
 from prodkit.call import Call, Kind
@@ -20,6 +20,7 @@ from prodkit.telemetry.logs import encode_line
 from prodkit.telemetry.metrics import Series
 from prodkit.telemetry.outcome import Outcome, outcome_of
 from prodkit.telemetry.telemetry import LEVELS, Telemetry
+from prodkit.telemetry.traces import context_of
 
 T = TypeVar("T")
 
@@ -59,10 +60,10 @@ class Observe:
         raw = call.operation
         if call.kind in _INBOUND:
             span = telemetry.spans.inbound(call)
-            token = attach(trace.set_span_in_context(span, telemetry.context))
+            token = attach(context_of(span, telemetry.context))
         else:
             span = telemetry.spans.outbound(call)
-            token = attach(trace.set_span_in_context(span))
+            token = attach(context_of(span, get_current()))
         if call.listener is None:
             call.listener = self._hear
         else:
@@ -101,8 +102,7 @@ class Observe:
         telemetry = self._telemetry
         level = outcome.level
         if LEVELS[level] >= telemetry.threshold:
-            context, redactor = span.get_span_context(), telemetry.redactor
-            line = access_line(outcome, level, telemetry.service, context, redactor)
+            line = access_line(outcome, level, telemetry.service, span, telemetry.redactor)
             telemetry.log.write(encode_line(line))
 
     def _heard(self, call: Call, event: Event) -> None:

@@ -31,6 +31,8 @@ from prodkit.telemetry.spans import initial_name
 _RANDOM_BITS = 56  # what level 2 promises of a trace id
 _RANDOM_MASK = (1 << _RANDOM_BITS) - 1
 _NOWHERE = Context()
+#: The API keeps the key to itself, but shows what it puts there.
+(_SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, _NOWHERE)
 _KINDS = {kind: SpanKind[kind.name] for kind in Kind}
 
 #: The id of the trace that is about to begin: the decision to keep it was taken over this id.
@@ -96,6 +98,29 @@ def tracer_provider(
     return provider
 
 
+class UnkeptSpan(NonRecordingSpan):
+    """The span of a trace that is not kept: ids to log and to hand on, and no more.
+
+    Most calls have one, and few ever ask for its SpanContext, so that is made when they do.
+    """
+
+    def __init__(self, trace_id: int, flags: int, state: TraceState | None = None) -> None:
+        self.trace_id = trace_id
+        self.span_id = getrandbits(64) or 1
+        self._flags = flags
+        self._state = state
+
+    def get_span_context(self) -> SpanContext:
+        """Return the ids as OpenTelemetry wants them."""
+        flags = TraceFlags(self._flags)
+        return SpanContext(self.trace_id, self.span_id, False, flags, self._state)
+
+
+def context_of(span: Span, base: Context) -> Context:
+    """Return `base` with `span` as the current one; a third of what set_span_in_context costs."""
+    return Context({**base, _SPAN_KEY: span})
+
+
 class SpanStarter:
     """Begins the span of a call: a real one if the trace is kept, else one that only has ids."""
 
@@ -123,11 +148,11 @@ class SpanStarter:
         else:
             state = parse_tracestate(call.metadata.get("tracestate"))
         if not flags & SAMPLED:
-            return _only_ids(trace_id, flags, state)
+            return UnkeptSpan(trace_id, flags & RANDOM, state)
         remote = SpanContext(trace_id, span_id, True, TraceFlags(flags), state)
         # a message is handled when it is handled: the conventions ask for a link beside the parent
         links = [Link(remote)] if call.kind is Kind.CONSUMER else None
-        context = trace.set_span_in_context(NonRecordingSpan(remote), _NOWHERE)
+        context = context_of(NonRecordingSpan(remote), _NOWHERE)
         return self._tracer.start_span(initial_name(call), context, _KINDS[call.kind], links=links)
 
     def outbound(self, call: Call) -> Span:
@@ -143,17 +168,9 @@ class SpanStarter:
     def _root(self, call: Call) -> Span:
         trace_id = getrandbits(128) or 1
         if trace_id & _RANDOM_MASK >= self._bound:
-            return _only_ids(trace_id, RANDOM, None)
+            return UnkeptSpan(trace_id, RANDOM)
         token = _NEXT_TRACE_ID.set(trace_id)
         try:
             return self._tracer.start_span(initial_name(call), _NOWHERE, _KINDS[call.kind])
         finally:
             _NEXT_TRACE_ID.reset(token)
-
-
-def _only_ids(trace_id: int, flags: int, state: TraceState | None) -> Span:
-    known = _FLAGS[flags & RANDOM]
-    return NonRecordingSpan(SpanContext(trace_id, getrandbits(64) or 1, False, known, state))
-
-
-_FLAGS = {0: TraceFlags(0), RANDOM: TraceFlags(RANDOM)}
