@@ -13,6 +13,7 @@ from prodkit.errors import Code
 from prodkit.events import Event, Listener
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
+_NO_STATUSES: Mapping[str, int] = MappingProxyType({})
 
 
 class Kind(Enum):
@@ -62,9 +63,10 @@ class Call:
     `operation` names what is called with few distinct values (a route, a method, an event type).
     `deadline` is a `Clock.monotonic` reading or None. `code` is how the call ended when no
     exception says so: a door sets it from a wire status, and HTTP doors keep that status itself in
-    `status` (0: none). `safe` says whether the operation may be repeated: True, False, or None for
-    undeclared. `edge`: `metadata` comes from a stranger and is not believed. `retry_after`
-    (seconds) is what the callee asked for. `payload` belongs to the door alone.
+    `status` (0: none). `statuses` are the HTTP statuses of the application's own reasons. `safe`
+    says whether the operation may be repeated: True, False, or None for undeclared. `edge`:
+    `metadata` comes from a stranger and is not believed. `retry_after` (seconds) is what the callee
+    asked for. `payload` belongs to the door alone.
     """
 
     __slots__ = (
@@ -86,6 +88,7 @@ class Call:
         "retry_after",
         "safe",
         "status",
+        "statuses",
         "streaming",
         "transport",
     )
@@ -123,6 +126,7 @@ class Call:
         self.attempt = 1
         self.code = Code.OK
         self.status = 0
+        self.statuses = _NO_STATUSES
         self.retry_after: float | None = None
         self.reply: dict[str, str] | None = None
         self.listener: Listener | None = None

@@ -113,6 +113,14 @@ async def test_custom_verb_with_an_empty_body(http, librarian):
     assert answer.json() == {"book_id": "7", "reader": "ann"}
 
 
+async def test_a_reason_with_a_status_of_its_own(http):
+    body = {"reader": "debtor"}
+    answer = await http.post("/api/v1/books/7:lend", json=body, headers=SIGNED_IN)
+    assert answer.status_code == answer.json()["status"] == 402
+    assert answer.json()["title"] == "Payment Required"
+    assert answer.json()["reason"] == "FEES_UNPAID"
+
+
 async def test_a_body_may_not_contradict_the_path(http):
     body = {"id": "8", "reader": "ann"}
     answer = await http.post("/api/v1/books/7:lend", json=body, headers=SIGNED_IN)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from types import MappingProxyType
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.duration_pb2 import Duration
@@ -98,6 +99,14 @@ def status_of(option: options_pb2.MethodOptions) -> int:
     if status and not 200 <= status <= 299:
         raise ConfigurationError(f"success_status must be 200 to 299, not {status}")
     return status or 200
+
+
+def statuses_of(option: options_pb2.MethodOptions) -> Mapping[str, int]:
+    """Return the HTTP statuses of the method's own reasons."""
+    for reason, status in option.reason_status.items():
+        if not 400 <= status <= 499:
+            raise ConfigurationError(f"reason_status: {reason} must be 400 to 499, not {status}")
+    return MappingProxyType(dict(option.reason_status))
 
 
 def deadline_of(option: options_pb2.MethodOptions) -> float | None:

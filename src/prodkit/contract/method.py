@@ -23,7 +23,8 @@ class MethodContract:
     """Everything that a .proto says of one method.
 
     `full_name` is "/package.Service/Method". `safe` is True where `idempotency_level` declares
-    that the method may be repeated, None where it declares nothing. `deadline` is in seconds.
+    that the method may be repeated, None where it declares nothing. `statuses` are the HTTP
+    statuses of the method's own reasons. `deadline` is in seconds.
     """
 
     full_name: str
@@ -32,6 +33,7 @@ class MethodContract:
     access: Access
     idempotency: IdempotencyKey
     success_status: int
+    statuses: Mapping[str, int]
     deadline: float | None
     rate: RateOption | None
     slo: SloOption | None
@@ -108,6 +110,7 @@ def _read(method: MethodDescriptor) -> MethodContract:
             access=access.access_of(option),
             idempotency=access.idempotency_of(method, option),
             success_status=access.status_of(option),
+            statuses=access.statuses_of(option),
             deadline=access.deadline_of(option),
             rate=access.rate_of(option),
             slo=access.slo_of(option),

@@ -64,7 +64,7 @@ class Gateway:
                     handler = self._handler(method, binding)
                 except ConfigurationError as error:
                     raise ConfigurationError(f"{method.full_name}: {error}") from None
-                yield Route(binding.verb, binding.template, handler)
+                yield Route(binding.verb, binding.template, handler, method.statuses)
 
     def _handler(self, method: MethodContract, binding: HttpBinding) -> Handler:
         channel = self._channels.get(method.service)
@@ -98,6 +98,9 @@ class Gateway:
             await _refuse_verb(endpoint, scope, send)
             return
         scope["route"] = route
+        call = CURRENT.get()
+        if call is not None and route.statuses:
+            call.statuses = route.statuses
         await route.handler(scope, receive, send, route.values(segments))
 
     async def _serve_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,10 +137,18 @@ async def _refuse_verb(endpoint: Endpoint, scope: Scope, send: Send) -> None:
 async def _answer_problem(
     error: Exception, scope: Scope, send: Send, *more: tuple[bytes, bytes]
 ) -> None:
-    call = CURRENT.get() or Call(f"{scope['method']} {scope['path']}")
+    call = CURRENT.get() or _alone(scope)
     status, headers, body = problem(error, call=call)
     await send({"type": "http.response.start", "status": status, "headers": [*headers, *more]})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+
+def _alone(scope: Scope) -> Call:
+    """Return a call for the problem that is answered without a door."""
+    call = Call(f"{scope['method']} {scope['path']}")
+    if "route" in scope:
+        call.statuses = scope["route"].statuses
+    return call
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

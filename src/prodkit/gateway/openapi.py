@@ -11,7 +11,7 @@ from prodkit.contract.bindings import HTTP_BODY, field_at
 from prodkit.contract.templates import ONE, REST, PathTemplate
 from prodkit.gateway.binding import query_parameters
 from prodkit.gateway.body import content_of, is_raw, takes_mask
-from prodkit.gateway.problems import PROBLEM, RESPONSES, statuses
+from prodkit.gateway.problems import PROBLEM, RESPONSES, response, statuses
 from prodkit.gateway.rules import Schema, required
 from prodkit.gateway.schemas import Schemas
 from prodkit.v1 import options_pb2
@@ -176,11 +176,14 @@ class _Operation:
                 else ("application/json",)
             )
             success["content"] = {kind: _content(kind, schema) for kind in kinds}
-        problems = {
-            str(status): {"$ref": f"#/components/responses/{status}"}
-            for status in statuses(method, self._binding)
-        }
+        problems = {str(status): _problem(status) for status in statuses(method, self._binding)}
         return {str(method.success_status): success, **problems}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    if str(status) in RESPONSES:
+        return {"$ref": f"#/components/responses/{status}"}
+    return response(status)
 
 
 def _content(kind: str, schema: Schema) -> dict[str, Any]:

@@ -54,29 +54,30 @@ PROBLEM: dict[str, Any] = {
 }
 
 
-def _response(status: int) -> dict[str, Any]:
-    response: dict[str, Any] = {
-        "description": _MEANING[status],
+def response(status: int) -> dict[str, Any]:
+    """Describe the problem that is answered with `status`."""
+    described: dict[str, Any] = {
+        "description": _MEANING.get(status) or f"{HTTPStatus(status).phrase}.",
         "content": {
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
         },
     }
     if status in _RETRIABLE:
-        response["headers"] = {
+        described["headers"] = {
             "Retry-After": {
                 "description": f"Seconds to wait after {HTTPStatus(status).phrase}.",
                 "schema": {"type": "integer", "minimum": 1},
             }
         }
-    return response
+    return described
 
 
-RESPONSES = {str(status): _response(status) for status in _MEANING}
+RESPONSES = {str(status): response(status) for status in _MEANING}
 
 
 def statuses(method: MethodContract, binding: HttpBinding) -> Iterator[int]:
     """Yield the statuses, in order, with which one binding of a method may refuse."""
-    for status in _MEANING:
+    for status in sorted({*_MEANING, *method.statuses.values()}):
         if status in (401, 403) and method.access.public:
             continue
         if status in (408, 413, 415) and not binding.body:

@@ -5,7 +5,7 @@ Nothing is scanned: the cost of a look-up grows with the segments of the path, n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote
@@ -18,11 +18,15 @@ Handler: TypeAlias = Callable[..., Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Route:
-    """What answers one verb at one template; doors read the template from `scope["route"]`."""
+    """What answers one verb at one template; doors read the template from `scope["route"]`.
+
+    `statuses` are the HTTP statuses of its own reasons.
+    """
 
     verb: str
     template: PathTemplate
     handler: Handler
+    statuses: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def path(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from starlette.requests import ClientDisconnect
@@ -21,6 +23,7 @@ from prodkit.transports.asgi_websocket import WebSocketSession
 __all__ = ["BufferedResponse", "PipelineMiddleware"]
 
 ASGIApp: TypeAlias = Any
+_NONE: Mapping[str, int] = MappingProxyType({})
 #: Who cancels a request from outside is the server that stops.
 _SHUTTING_DOWN = UnavailableError("the service is shutting down", reason="SHUTTING_DOWN")
 _log = logging.getLogger("prodkit.http")
@@ -39,7 +42,8 @@ class PipelineMiddleware:
     still sees what the server gave it.
     `body_limit` is in bytes, announced or chunked: 413. `body_timeout` bounds the seconds spent
     waiting for the whole body: 408. `trusted_proxies` says how many hops of X-Forwarded-For are
-    ours, for `call.metadata["client-address"]`.
+    ours, for `call.metadata["client-address"]`. `statuses` are the HTTP statuses of the app's own
+    reasons, where the one of their code says too little: `{"PAYMENT_DECLINED": 402}`.
 
     Request headers: `x-request-timeout` (decimal seconds) gives `call.deadline`, which a Deadline
     policy shortens and enforces; `Idempotency-Key` (draft -07, quoted or not) gives `call.key`
@@ -58,6 +62,7 @@ class PipelineMiddleware:
         body_limit: int = 1 << 20,
         body_timeout: float = 10.0,
         trusted_proxies: int = 0,
+        statuses: Mapping[str, int] = _NONE,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if body_limit < 0:
@@ -67,7 +72,12 @@ class PipelineMiddleware:
         pipeline.check(door="PipelineMiddleware", kind=Kind.SERVER, replays=True)
         self.app = app
         self._options = DoorOptions(
-            edge, body_limit, seconds("body_timeout", body_timeout), trusted_proxies, clock
+            edge,
+            body_limit,
+            seconds("body_timeout", body_timeout),
+            trusted_proxies,
+            clock,
+            statuses,
         )
         self._observed = Trait.OBSERVES in pipeline.traits
         self._answer = pipeline.bind(self._run_guest)

@@ -90,6 +90,7 @@ class HttpExchange:
             safe=method in _SAFE,
             edge=door.edge,
         )
+        self.call.statuses = door.statuses
         self.receive = receive
         self.body: RequestBody | None = None
         self.started = self.disconnected = False

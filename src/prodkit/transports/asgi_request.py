@@ -24,6 +24,7 @@ class DoorOptions:
     body_timeout: float
     trusted_proxies: int
     clock: Clock
+    statuses: Mapping[str, int]
 
 
 #: Headers of this prefix are said between prodkit services; no edge door believes them.

@@ -63,6 +63,7 @@ class WebSocketSession:
             safe=False,
             edge=door.edge,
         )
+        self.call.statuses = door.statuses
         self.accepted = self.answered = self.gone = False
         self._receive = receive
         self._send = send

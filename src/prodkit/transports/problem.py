@@ -85,11 +85,15 @@ _DEFAULT_RETRY_AFTER = 1.0
 
 
 def status_of(error: BaseException, *, call: Call) -> int:
-    """Return the HTTP status with which the door of `call` answers `error`."""
+    """Return the HTTP status with which the door of `call` answers `error`.
+
+    What `call.statuses` says of its reason comes first, then what HTTP has for it, then its code's.
+    """
     if isinstance(error, RejectedError) and not error.refuses(call):
         return 503
     if isinstance(error, ServiceError):
-        return _REASON_STATUS.get(error.reason) or HTTP_STATUS[error.code]
+        reason = error.reason
+        return call.statuses.get(reason) or _REASON_STATUS.get(reason) or HTTP_STATUS[error.code]
     return HTTP_STATUS[code_of(error)]
 
 

@@ -26,13 +26,15 @@ from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18prodkit/v1/options.proto\x12\nprodkit.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xb6\x05\n\rMethodOptions\x12|\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0b\x32\x12.prodkit.v1.AccessBP\xba\x93\x19LWho may call. A method without it fails at start: silence is not permission.R\x06\x61\x63\x63\x65ss\x12\x9c\x01\n\x0fidempotency_key\x18\x02 \x01(\x0e\x32\x1a.prodkit.v1.IdempotencyKeyBW\xba\x93\x19SWhether an Idempotency-Key is taken. Methods that return secrets refuse the option.R\x0eidempotencyKey\x12O\n\x0esuccess_status\x18\x03 \x01(\x05\x42(\xba\x93\x19$HTTP status of success; 0 means 200.R\rsuccessStatus\x12\x86\x01\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationBO\xba\x93\x19KThe most time a call may take; a caller\'s own deadline can only shorten it.R\x08\x64\x65\x61\x64line\x12j\n\x04rate\x18\x05 \x01(\x0b\x32\x10.prodkit.v1.RateBD\xba\x93\x19@Per principal; per client address where the caller is not known.R\x04rate\x12\x42\n\x03slo\x18\x06 \x01(\x0b\x32\x0f.prodkit.v1.SloB\x1f\xba\x93\x19\x1bRecorded for the SLO rules.R\x03slo\"\xb5\x02\n\x06\x41\x63\x63\x65ss\x12\x32\n\x06public\x18\x01 \x01(\x08\x42\x1a\xba\x93\x19\x16\x41nybody, known or not.R\x06public\x12?\n\rauthenticated\x18\x02 \x01(\x08\x42\x19\xba\x93\x19\x15\x41ny signed-in person.R\rauthenticated\x12Y\n\npermission\x18\x03 \x01(\tB9\xba\x93\x19\x35Persons who hold this permission, `orders:write` say.R\npermission\x12[\n\x08services\x18\x04 \x03(\tB?\xba\x93\x19;Services admitted, by name; they call with their own token.R\x08services\"\x92\x01\n\x04Rate\x12\x14\n\x05limit\x18\x01 \x01(\rR\x05limit\x12+\n\x03per\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03per\x12G\n\x05\x62urst\x18\x03 \x01(\rB1\xba\x93\x19-Calls that may come at once; 0 means `limit`.R\x05\x62urst\"\xa6\x01\n\x03Slo\x12I\n\tobjective\x18\x01 \x01(\x01\x42+\xba\x93\x19\'Share of calls that succeed, 0.999 say.R\tobjective\x12T\n\x07latency\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1f\xba\x93\x19\x1bWhat counts as fast enough.R\x07latency*m\n\x0eIdempotencyKey\x12\x1f\n\x1bIDEMPOTENCY_KEY_UNSPECIFIED\x10\x00\x12\x1c\n\x18IDEMPOTENCY_KEY_ACCEPTED\x10\x01\x12\x1c\n\x18IDEMPOTENCY_KEY_REQUIRED\x10\x02:S\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb6\x92\x03 \x01(\x0b\x32\x19.prodkit.v1.MethodOptionsR\x06method:R\n\x13message_description\x12\x1f.google.protobuf.MessageOptions\x18\xb7\x92\x03 \x01(\tR\x12messageDescription:L\n\x11\x66ield_description\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x92\x03 \x01(\tR\x10\x66ieldDescription:I\n\x10\x65num_description\x12\x1c.google.protobuf.EnumOptions\x18\xb7\x92\x03 \x01(\tR\x0f\x65numDescription:R\n\x13service_description\x12\x1f.google.protobuf.ServiceOptions\x18\xb7\x92\x03 \x01(\tR\x12serviceDescription:O\n\x12method_description\x12\x1e.google.protobuf.MethodOptions\x18\xb7\x92\x03 \x01(\tR\x11methodDescriptionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18prodkit/v1/options.proto\x12\nprodkit.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xec\x07\n\rMethodOptions\x12|\n\x06\x61\x63\x63\x65ss\x18\x01 \x01(\x0b\x32\x12.prodkit.v1.AccessBP\xba\x93\x19LWho may call. A method without it fails at start: silence is not permission.R\x06\x61\x63\x63\x65ss\x12\x9c\x01\n\x0fidempotency_key\x18\x02 \x01(\x0e\x32\x1a.prodkit.v1.IdempotencyKeyBW\xba\x93\x19SWhether an Idempotency-Key is taken. Methods that return secrets refuse the option.R\x0eidempotencyKey\x12O\n\x0esuccess_status\x18\x03 \x01(\x05\x42(\xba\x93\x19$HTTP status of success; 0 means 200.R\rsuccessStatus\x12\x86\x01\n\x08\x64\x65\x61\x64line\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationBO\xba\x93\x19KThe most time a call may take; a caller\'s own deadline can only shorten it.R\x08\x64\x65\x61\x64line\x12j\n\x04rate\x18\x05 \x01(\x0b\x32\x10.prodkit.v1.RateBD\xba\x93\x19@Per principal; per client address where the caller is not known.R\x04rate\x12\x42\n\x03slo\x18\x06 \x01(\x0b\x32\x0f.prodkit.v1.SloB\x1f\xba\x93\x19\x1bRecorded for the SLO rules.R\x03slo\x12\xf2\x01\n\rreason_status\x18\x07 \x03(\x0b\x32+.prodkit.v1.MethodOptions.ReasonStatusEntryB\x9f\x01\xba\x93\x19\x9a\x01HTTP statuses, 400 to 499, of the method\'s own reasons where the one of their code says too\nlittle: `reason_status: {key: \"PAYMENT_DECLINED\" value: 402}`.R\x0creasonStatus\x1a?\n\x11ReasonStatusEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x05R\x05value:\x02\x38\x01\"\xb5\x02\n\x06\x41\x63\x63\x65ss\x12\x32\n\x06public\x18\x01 \x01(\x08\x42\x1a\xba\x93\x19\x16\x41nybody, known or not.R\x06public\x12?\n\rauthenticated\x18\x02 \x01(\x08\x42\x19\xba\x93\x19\x15\x41ny signed-in person.R\rauthenticated\x12Y\n\npermission\x18\x03 \x01(\tB9\xba\x93\x19\x35Persons who hold this permission, `orders:write` say.R\npermission\x12[\n\x08services\x18\x04 \x03(\tB?\xba\x93\x19;Services admitted, by name; they call with their own token.R\x08services\"\x92\x01\n\x04Rate\x12\x14\n\x05limit\x18\x01 \x01(\rR\x05limit\x12+\n\x03per\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationR\x03per\x12G\n\x05\x62urst\x18\x03 \x01(\rB1\xba\x93\x19-Calls that may come at once; 0 means `limit`.R\x05\x62urst\"\xa6\x01\n\x03Slo\x12I\n\tobjective\x18\x01 \x01(\x01\x42+\xba\x93\x19\'Share of calls that succeed, 0.999 say.R\tobjective\x12T\n\x07latency\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB\x1f\xba\x93\x19\x1bWhat counts as fast enough.R\x07latency*m\n\x0eIdempotencyKey\x12\x1f\n\x1bIDEMPOTENCY_KEY_UNSPECIFIED\x10\x00\x12\x1c\n\x18IDEMPOTENCY_KEY_ACCEPTED\x10\x01\x12\x1c\n\x18IDEMPOTENCY_KEY_REQUIRED\x10\x02:S\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\xb6\x92\x03 \x01(\x0b\x32\x19.prodkit.v1.MethodOptionsR\x06method:R\n\x13message_description\x12\x1f.google.protobuf.MessageOptions\x18\xb7\x92\x03 \x01(\tR\x12messageDescription:L\n\x11\x66ield_description\x12\x1d.google.protobuf.FieldOptions\x18\xb7\x92\x03 \x01(\tR\x10\x66ieldDescription:I\n\x10\x65num_description\x12\x1c.google.protobuf.EnumOptions\x18\xb7\x92\x03 \x01(\tR\x0f\x65numDescription:R\n\x13service_description\x12\x1f.google.protobuf.ServiceOptions\x18\xb7\x92\x03 \x01(\tR\x12serviceDescription:O\n\x12method_description\x12\x1e.google.protobuf.MethodOptions\x18\xb7\x92\x03 \x01(\tR\x11methodDescriptionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prodkit.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_METHODOPTIONS_REASONSTATUSENTRY']._loaded_options = None
+  _globals['_METHODOPTIONS_REASONSTATUSENTRY']._serialized_options = b'8\001'
   _globals['_METHODOPTIONS'].fields_by_name['access']._loaded_options = None
   _globals['_METHODOPTIONS'].fields_by_name['access']._serialized_options = b'\272\223\031LWho may call. A method without it fails at start: silence is not permission.'
   _globals['_METHODOPTIONS'].fields_by_name['idempotency_key']._loaded_options = None
@@ -45,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_METHODOPTIONS'].fields_by_name['rate']._serialized_options = b'\272\223\031@Per principal; per client address where the caller is not known.'
   _globals['_METHODOPTIONS'].fields_by_name['slo']._loaded_options = None
   _globals['_METHODOPTIONS'].fields_by_name['slo']._serialized_options = b'\272\223\031\033Recorded for the SLO rules.'
+  _globals['_METHODOPTIONS'].fields_by_name['reason_status']._loaded_options = None
+  _globals['_METHODOPTIONS'].fields_by_name['reason_status']._serialized_options = b'\272\223\031\232\001HTTP statuses, 400 to 499, of the method\'s own reasons where the one of their code says too\nlittle: `reason_status: {key: \"PAYMENT_DECLINED\" value: 402}`.'
   _globals['_ACCESS'].fields_by_name['public']._loaded_options = None
   _globals['_ACCESS'].fields_by_name['public']._serialized_options = b'\272\223\031\026Anybody, known or not.'
   _globals['_ACCESS'].fields_by_name['authenticated']._loaded_options = None
@@ -59,14 +63,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SLO'].fields_by_name['objective']._serialized_options = b'\272\223\031\'Share of calls that succeed, 0.999 say.'
   _globals['_SLO'].fields_by_name['latency']._loaded_options = None
   _globals['_SLO'].fields_by_name['latency']._serialized_options = b'\272\223\031\033What counts as fast enough.'
-  _globals['_IDEMPOTENCYKEY']._serialized_start=1433
-  _globals['_IDEMPOTENCYKEY']._serialized_end=1542
+  _globals['_IDEMPOTENCYKEY']._serialized_start=1743
+  _globals['_IDEMPOTENCYKEY']._serialized_end=1852
   _globals['_METHODOPTIONS']._serialized_start=107
-  _globals['_METHODOPTIONS']._serialized_end=801
-  _globals['_ACCESS']._serialized_start=804
-  _globals['_ACCESS']._serialized_end=1113
-  _globals['_RATE']._serialized_start=1116
-  _globals['_RATE']._serialized_end=1262
-  _globals['_SLO']._serialized_start=1265
-  _globals['_SLO']._serialized_end=1431
+  _globals['_METHODOPTIONS']._serialized_end=1111
+  _globals['_METHODOPTIONS_REASONSTATUSENTRY']._serialized_start=1048
+  _globals['_METHODOPTIONS_REASONSTATUSENTRY']._serialized_end=1111
+  _globals['_ACCESS']._serialized_start=1114
+  _globals['_ACCESS']._serialized_end=1423
+  _globals['_RATE']._serialized_start=1426
+  _globals['_RATE']._serialized_end=1572
+  _globals['_SLO']._serialized_start=1575
+  _globals['_SLO']._serialized_end=1741
 # @@protoc_insertion_point(module_scope)

@@ -45,12 +45,33 @@ Global___IdempotencyKey: _TypeAlias = IdempotencyKey  # noqa: Y015
 class MethodOptions(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ReasonStatusEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ACCESS_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     SUCCESS_STATUS_FIELD_NUMBER: _builtins.int
     DEADLINE_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     SLO_FIELD_NUMBER: _builtins.int
+    REASON_STATUS_FIELD_NUMBER: _builtins.int
     idempotency_key: Global___IdempotencyKey.ValueType
     """Whether an Idempotency-Key is taken. Methods that return secrets refuse the option."""
     success_status: _builtins.int
@@ -71,6 +92,12 @@ class MethodOptions(_message.Message):
     def slo(self) -> Global___Slo:
         """Recorded for the SLO rules."""
 
+    @_builtins.property
+    def reason_status(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """HTTP statuses, 400 to 499, of the method's own reasons where the one of their code says too
+        little: `reason_status: {key: "PAYMENT_DECLINED" value: 402}`.
+        """
+
     def __init__(
         self,
         *,
@@ -80,10 +107,11 @@ class MethodOptions(_message.Message):
         deadline: _duration_pb2.Duration | None = ...,
         rate: Global___Rate | None = ...,
         slo: Global___Slo | None = ...,
+        reason_status: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "deadline", b"deadline", "rate", b"rate", "slo", b"slo"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "deadline", b"deadline", "idempotency_key", b"idempotency_key", "rate", b"rate", "slo", b"slo", "success_status", b"success_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access", b"access", "deadline", b"deadline", "idempotency_key", b"idempotency_key", "rate", b"rate", "reason_status", b"reason_status", "slo", b"slo", "success_status", b"success_status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -89,6 +89,11 @@ def test_additional_bindings(library):
             "option (prodkit.v1.method) = {access: {public: true} success_status: 404};",
             "success_status",
         ),
+        (
+            "option (prodkit.v1.method) = "
+            '{access: {public: true} reason_status: {key: "GONE" value: 503}};',
+            "reason_status: GONE",
+        ),
         ("option (prodkit.v1.method) = {access: {public: true} deadline: {}};", "deadline"),
         ("option (prodkit.v1.method) = {access: {public: true} rate: {limit: 3}};", r"rate\.per"),
         (

@@ -50,6 +50,12 @@ def test_comments_become_descriptions(document, paths):
     assert title["description"] == "What is printed on the cover."
 
 
+def test_statuses_of_own_reasons_are_told(paths):
+    lend, get = paths["/api/v1/books/{id}:lend"]["post"], paths["/api/v1/books/{id}"]["get"]
+    assert lend["responses"]["402"]["description"] == "Payment Required."
+    assert "402" not in get["responses"]
+
+
 def test_access_becomes_security(paths):
     assert paths["/api/v1/books"]["post"]["security"] == [{"bearerAuth": []}]
     assert paths["/api/v1/books"]["get"]["security"] == []

@@ -171,6 +171,15 @@ async def test_an_unknown_exception_is_logged_where_nothing_observes(ask, caplog
     assert not caplog.records
 
 
+async def test_the_application_names_the_status_of_a_reason(ask):
+    async def guest(scope, receive, send):
+        raise NotFoundError("it was here", reason="MOVED_OUT")
+
+    recorder = Recorder()
+    answer = await ask(door(guest, recorder, statuses={"MOVED_OUT": 410}))
+    assert answer.status == recorder.call.status == 410
+
+
 async def test_a_guest_that_answers_500_and_raises_is_answered_for(ask):
     async def guest(scope, receive, send):
         await send({"type": "http.response.start", "status": 500, "headers": []})

@@ -10,6 +10,7 @@ from prodkit.errors import (
     AbortedError,
     Code,
     DeadlineExceededError,
+    FailedPreconditionError,
     FieldViolation,
     InvalidArgumentError,
     NotFoundError,
@@ -57,6 +58,15 @@ def test_violations_become_json_pointers():
         {"pointer": "/items/0/quantity", "detail": "must be positive", "rule": "int32.gt"},
         {"pointer": "/city", "detail": "unknown"},
     ]
+
+
+def test_the_application_names_statuses_for_its_reasons():
+    call = Call("POST /payments")
+    call.statuses = {"PAYMENT_DECLINED": 402, "IDEMPOTENCY_KEY_REUSED": 409}
+    declined = FailedPreconditionError("no", reason="PAYMENT_DECLINED")
+    assert answer(declined, call)[0] == answer(declined, call)[2]["status"] == 402
+    assert answer(declined)[0] == 400
+    assert answer(InvalidArgumentError("no", reason="IDEMPOTENCY_KEY_REUSED"), call)[0] == 409
 
 
 def test_a_refusal_explains_itself_and_rounds_retry_after_up():
