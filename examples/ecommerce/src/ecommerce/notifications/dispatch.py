@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
-import structlog
+from prodkit.call import CURRENT, Call, Kind
 from prodkit.data.database import Database
-from prodkit.errors import ServiceError
+from prodkit.pipeline import Pipeline
 from sqlalchemy import RowMapping, select, update
 
 from ecommerce.notifications.channels import Send
@@ -21,13 +21,12 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 300.0
 #: Seconds that a sender has for what it took; then another one may.
 LEASE = 60.0
 
-_log = structlog.get_logger("ecommerce.notifications")
-
 
 class Dispatcher:
     """Sends due notifications, a few at a time; several processes may share the work.
 
-    One that was handed over and not marked for a crash is sent again under the same id.
+    Each attempt is a call through `pipeline`, in the trace and the request of the event that it
+    tells of. One that was handed over and not marked for a crash is sent again under the same id.
     """
 
     def __init__(
@@ -36,12 +35,14 @@ class Dispatcher:
         channels: Mapping[str, Send],
         metrics: NotificationMetrics,
         *,
+        pipeline: Pipeline,
         now: Callable[[], float],
         parallel: int = 8,
     ) -> None:
         self._database = database
         self._channels = channels
         self._metrics = metrics
+        self._attempt = pipeline.bind(self._send)
         self._now = now
         self._parallel = parallel
 
@@ -72,24 +73,37 @@ class Dispatcher:
             return list(taken.mappings())
 
     async def _try(self, row: RowMapping) -> None:
-        attempts = row["attempts"] + 1
+        call = Call(
+            f"send {row['channel']}",
+            # Work taken from a store, as a message from a queue: it continues the trace kept there.
+            Kind.CONSUMER,
+            metadata={"traceparent": row["traceparent"]} if row["traceparent"] else {},
+            payload=row,
+            request_id=row["request_id"],
+        )
+        call.attempt = row["attempts"] + 1
+        CURRENT.set(call)  # this task sends nothing else
         try:
-            send = self._channels[row["channel"]]
-            await send(row["id"], row["recipient"], row["subject"], row["body"])
-        except Exception as error:  # noqa: BLE001 - one that cannot be sent holds up no other
-            if not isinstance(error, ServiceError):
-                _log.error("notification not sent", id=row["id"], error=type(error).__name__)
-            status = "pending" if attempts < MAX_ATTEMPTS else "failed"
+            await self._attempt(call)
+        except Exception:  # noqa: BLE001 - its line is written; it must hold up no other
+            await self._put_off(row, call.attempt)
         else:
-            status = "sent"
-        values: dict[str, object] = {"status": status, "attempts": attempts}
-        if status == "sent":
-            values["sent_at"] = datetime.now(UTC).isoformat()
-        else:
-            values["due_at"] = self._now() + min(FIRST_WAIT * 2.0**attempts, LONGEST_WAIT)
+            sent_at = datetime.now(UTC).isoformat()
+            await self._settle(row, status="sent", attempts=call.attempt, sent_at=sent_at)
+
+    async def _send(self, call: Call) -> None:
+        row = call.payload
+        send = self._channels[row["channel"]]
+        await send(row["id"], row["recipient"], row["subject"], row["body"])
+
+    async def _put_off(self, row: RowMapping, attempts: int) -> None:
+        due_at = self._now() + min(FIRST_WAIT * 2.0**attempts, LONGEST_WAIT)
+        status = "pending" if attempts < MAX_ATTEMPTS else "failed"
+        await self._settle(row, status=status, attempts=attempts, due_at=due_at)
+
+    async def _settle(self, row: RowMapping, *, status: str, **values: object) -> None:
+        change = update(notifications).where(notifications.c.id == row["id"])
         async with self._database.transaction() as tx:
-            await tx.execute(
-                update(notifications).where(notifications.c.id == row["id"]).values(**values)
-            )
+            await tx.execute(change.values(status=status, **values))
         if status != "pending":
             self._metrics.settled(row["channel"], status)

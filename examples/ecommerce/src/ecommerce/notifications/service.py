@@ -46,6 +46,7 @@ def build(runtime: Runtime) -> Service:
             "push": ShortMessages(client, "/v1/push").send,
         },
         NotificationMetrics(kit.registry),
+        pipeline=kit.pipeline(),
         now=time.time,
     )
     sending = Worker("send notifications", dispatcher.send_due, interval=0.5)

@@ -18,6 +18,7 @@ notifications = Table(
     Column("subject", String, nullable=False),
     Column("body", Text, nullable=False),
     Column("traceparent", String, nullable=False, default=""),
+    Column("request_id", String, nullable=False, default=""),
     Column("status", String, nullable=False, default="pending"),
     Column("attempts", Integer, nullable=False, default=0),
     Column("due_at", Float, nullable=False),

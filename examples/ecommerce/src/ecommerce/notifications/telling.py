@@ -74,6 +74,7 @@ class Telling:
             "subject": text.subject,
             "body": text.body,
             "traceparent": current_traceparent() or "",
+            "request_id": event.request_id,
             "status": "pending",
             "attempts": 0,
             "due_at": self._now(),
