@@ -54,6 +54,25 @@ def sandbox(
     build(settings, *([Tied()] if tied else [])).run()
 
 
+@app.command()
+def audit(
+    config: ConfigDir = Path("config"),
+    limit: Annotated[
+        float | None,
+        typer.Option(help="Seconds that anything may take; else as long as orders hold stock."),
+    ] = None,
+    patience: Annotated[float, typer.Option(help="Seconds to look again for what differs.")] = 5.0,
+) -> None:
+    """Check that money, stock and mails add up, while the shop runs or after; needs the sandbox."""
+    settings = load_settings(ShopSettings, config_dir=config)
+    from ecommerce.audit import report
+
+    limit = settings.reservation_lifetime + 60.0 if limit is None else limit
+    raise SystemExit(
+        report.run(settings.data_dir, settings.provider_url, limit=limit, patience=patience)
+    )
+
+
 def main() -> None:
     """Run the command."""
     app(prog_name="ecommerce")

@@ -20,6 +20,8 @@ from ecommerce.sandbox.provider import Provider, Reply
 from ecommerce.sandbox.switches import Switches
 
 PAGES = Path(__file__).parent / "pages"
+#: Messages that one answer may hold.
+MOST_MESSAGES = 100_000
 
 
 class TokenRequest(BaseModel):
@@ -160,7 +162,7 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
         return HTMLResponse(page.render(messages=await mailbox.newest()))
 
     async def mailbox_json(request: Request) -> Response:
-        return JSONResponse({"messages": await mailbox.newest()})
+        return JSONResponse({"messages": await mailbox.newest(_limit(request))})
 
     async def style(request: Request) -> Response:
         return Response((PAGES / "style.css").read_bytes(), media_type="text/css")
@@ -190,6 +192,12 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
             Route("/sandbox/style.css", style),
         ]
     )
+
+
+def _limit(request: Request) -> int:
+    """Return how many messages are asked for; what is no number asks for the usual 200."""
+    asked = request.query_params.get("limit", "")
+    return min(int(asked), MOST_MESSAGES) if asked.isdecimal() else 200
 
 
 def _invalid(error: ValidationError) -> Response:
