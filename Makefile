@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SHOP := examples/ecommerce
 RUN := $(BIN)/python -m
+# Compiled once, started many times: tests and demo start processes, and compiling takes them seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-slow lint format types proto servers bench lock clean help
 
@@ -57,6 +59,6 @@ $(READY): requirements/bootstrap.lock requirements/dev.lock pyproject.toml $(SHO
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "prodkit needs Python 3.11 or newer; set PYTHON=...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e $(SHOP)
 	@touch $@
