@@ -6,10 +6,12 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,7 @@ class Shop:
             "drain_delay": 0,
             "requests_per_second": 2000,
             "login_attempts_per_address": 10_000,
+            "login_attempts_per_minute": 1_000,
             **settings,
         }
         self.env = {f"SHOP_{name.upper()}": str(value) for name, value in values.items()}
@@ -153,6 +156,28 @@ class Shop:
             return client.get(path).status_code == 200
         except httpx2.TransportError:
             return False
+
+    def run(self, *command: object) -> tuple[int, str]:
+        """Run another `ecommerce` command on the same folder; return its exit code and words."""
+        done = subprocess.run(
+            [sys.executable, "-m", "ecommerce.cli", *map(str, command)],
+            cwd=ROOT,
+            env={**os.environ, **self.env},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def audit(self, *, limit: float = 0.0, patience: float = 0.0) -> tuple[int, str]:
+        """Check the books; by default nothing may be half done."""
+        return self.run("audit", "--limit", limit, "--patience", patience)
+
+    def rows(self, service: str, query: str) -> list[tuple[Any, ...]]:
+        """Read a service's database behind its back."""
+        path = self.folder / "var" / f"{service}.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5.0)) as connection:
+            return connection.execute(query).fetchall()
 
     def logs(self) -> str:
         return "".join(path.read_text(errors="replace") for path in self.folder.glob("*.log"))

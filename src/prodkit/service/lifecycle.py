@@ -122,7 +122,9 @@ class Lifecycle:
         error = None if task.cancelled() else task.exception()
         if error is not None or task.cancelled():
             self._failed = True
-            _log.error("start failed", component=component.name, exc_info=error)
+            # What the system refuses (a port in use, a folder not ours) says all in its message.
+            stack = None if isinstance(error, OSError) else error
+            _log.error("start failed", component=component.name, error=str(error), exc_info=stack)
             return False
         self._started.append(component)
         if hasattr(component, "wait"):

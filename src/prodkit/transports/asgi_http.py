@@ -126,7 +126,7 @@ class HttpExchange:
     @property
     def refusal(self) -> ServiceError | None:
         """What the door itself refuses this request with, on account of its body too."""
-        return self.refused or (self.body and self.body.refusal)
+        return self.refused or (None if self.body is None else self.body.refusal)
 
     async def send(self, message: Message) -> None:
         """Be the `send` of the guest app."""
@@ -209,8 +209,8 @@ class HttpExchange:
         self._keeps = True
         body = b"" if self.body is None else await self.body.whole()
         scope = self.scope
-        line = f"{scope['method']} {scope['path']}?".encode() + scope.get("query_string", b"")
-        return line + b"\n" + body
+        query: bytes = scope.get("query_string", b"")
+        return f"{scope['method']} {scope['path']}?".encode() + query + b"\n" + body
 
     def freeze(self, result: Any) -> bytes:
         """Return a BufferedResponse, or a Starlette Response with a body, as bytes.
@@ -224,7 +224,8 @@ class HttpExchange:
             for name, value in result.headers
             if name.lower() not in _NOT_KEPT
         ]
-        return json.dumps([result.status, headers]).encode() + b"\n" + result.body
+        head = json.dumps([result.status, headers]).encode()
+        return b"\n".join((head, result.body))
 
     def thaw(self, data: bytes) -> BufferedResponse:
         """Return the response that was frozen; it becomes the answer of this call."""

@@ -230,6 +230,19 @@ async def test_a_failed_start_unwinds_what_started(run, part, clock, journal):
     ]
 
 
+@pytest.mark.parametrize(("error", "stack"), [(OSError("port in use"), False), (KeyError(1), True)])
+async def test_a_failed_start_tells_a_stack_where_it_helps(run, part, clock, error, stack):
+    class Unfit(Part):
+        async def start(self):
+            raise error
+
+    with structlog.testing.capture_logs() as logs:
+        assert await run(Parts([part("http", Unfit)])).exit_code() == 1
+    (line,) = (line for line in logs if line["event"] == "start failed")
+    assert (line["component"], line["error"]) == ("http", str(error))
+    assert (line["exc_info"] is error) == stack
+
+
 async def test_a_start_that_hangs_is_given_up(run, part, clock, journal):
     parts = Parts([part("database"), part("broker", starts_in=600)])
     process = run(parts, start_timeout=30.0)

@@ -48,9 +48,12 @@ def sandbox(
 ) -> None:
     """Run the outside world: payment provider, gateways and mailbox."""
     settings = load_settings(ShopSettings, config_dir=config)
+    from prodkit.telemetry import configure_logging
+
     from ecommerce.sandbox.service import build
     from ecommerce.sandbox.tied import Tied
 
+    configure_logging("sandbox", level=settings.log_level)
     build(settings, *([Tied()] if tied else [])).run()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import httpx2
 from prodkit.service.settings import load_settings
 
 from ecommerce.settings import ShopSettings
@@ -15,6 +18,8 @@ from ecommerce.users.demo import ACCOUNTS, PASSWORD
 
 #: Seconds that the sandbox may take to end.
 STOP_TIMEOUT = 10.0
+#: The settings that name a port which the demo listens on.
+PORTS = ("port", "admin_port", "sandbox_port", "smtp_port")
 
 
 def run(config: Path) -> int:
@@ -24,16 +29,35 @@ def run(config: Path) -> int:
     if settings.environment != "demo":
         print(f"demo: SHOP_ENVIRONMENT is {settings.environment}; it must be demo", file=sys.stderr)
         return 2
+    if taken := [name for name in PORTS if not _free(getattr(settings, name))]:
+        for name in taken:
+            port = getattr(settings, name)
+            print(f"demo: port {port} is in use; set SHOP_{name.upper()}", file=sys.stderr)
+        return 2
     outside = _start_sandbox(config)
     try:
         from ecommerce.platform import build
 
-        build(settings, Announcement(lambda: _explain(settings))).run()
+        async def answers() -> None:
+            await _await_sandbox(outside, settings.provider_url)
+
+        build(settings, Announcement(answers, lambda: _explain(settings))).run()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     finally:
         _stop(outside)
     return 0
+
+
+def _free(port: int) -> bool:
+    """Say whether the port can be listened on, as the servers will."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _start_sandbox(config: Path) -> subprocess.Popen[bytes]:
@@ -44,6 +68,19 @@ def _start_sandbox(config: Path) -> subprocess.Popen[bytes]:
     """
     command = [sys.executable, "-m", "ecommerce.cli", "sandbox", "--config", str(config), "--tied"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
+
+
+async def _await_sandbox(outside: subprocess.Popen[bytes], url: str) -> None:
+    """Return once the sandbox answers; the lifecycle bounds the wait."""
+    async with httpx2.AsyncClient(base_url=url, timeout=1.0) as client:
+        while outside.poll() is None:
+            try:
+                if (await client.get("/health")).is_success:
+                    return
+            except httpx2.TransportError:
+                pass
+            await asyncio.sleep(0.05)
+    raise OSError(f"the sandbox ended with code {outside.returncode}; its last lines say why")
 
 
 def _stop(outside: subprocess.Popen[bytes]) -> None:
@@ -70,16 +107,20 @@ def _explain(settings: ShopSettings) -> None:
 
 
 class Announcement:
-    """Says that the shop is open, as the last of the parts to start."""
+    """Says that the shop is open, as the last of the parts to start, once all of it `answers`."""
 
     name = "announcement"
     edge = True
 
-    def __init__(self, announce: Callable[[], None]) -> None:
+    def __init__(
+        self, answers: Callable[[], Awaitable[None]], announce: Callable[[], None]
+    ) -> None:
+        self._answers = answers
         self._announce = announce
 
     async def start(self) -> None:
-        """Say it."""
+        """Wait, then say it."""
+        await self._answers()
         self._announce()
 
     async def stop(self, grace: float) -> None:

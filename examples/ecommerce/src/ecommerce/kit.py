@@ -40,8 +40,6 @@ from ecommerce.runtime import AUDIENCE, Runtime
 
 #: The tables that prodkit keeps in every service's database.
 SHARED = (outbox.metadata, inbox.metadata, saga_store.metadata, idempotency.metadata)
-#: Seconds; a role that was taken away is gone everywhere within a minute.
-REVOCATIONS_EVERY = 15.0
 
 
 class Kit:
@@ -133,7 +131,10 @@ class Kit:
         )
         self.runtime.gauges.watch_relay(self.name, relay)
         refresh = Worker(
-            revocations.name, revocations.refresh, interval=REVOCATIONS_EVERY, backoff_max=15.0
+            revocations.name,
+            revocations.refresh,
+            interval=self.settings.revocations_every,
+            backoff_max=15.0,
         )
         keep = Housekeeping(
             self.database, self.outbox.purge, self.inbox.purge, name=f"{self.name} housekeeping"

@@ -37,6 +37,10 @@ class ShopSettings(ServiceSettings):
     login_attempts_per_minute: int = Field(10, ge=1, description="Per account, before hashing.")
     login_attempts_per_address: int = Field(60, ge=1, description="A minute, before hashing.")
 
+    revocations_every: float = Field(
+        15.0, gt=0, le=60, description="How often services ask which tokens and roles have ended."
+    )
+
     webhook_secret: SecretStr = Field(
         SecretStr("demo-webhook-secret"), description="Shared with the provider; signs webhooks."
     )
