@@ -10,7 +10,7 @@ from typing import Any
 from prodkit.data.database import Database, Transaction
 from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
-from sqlalchemy import RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from ecommerce.orders.adapters.tables import carts, discounts, orders
@@ -18,6 +18,7 @@ from ecommerce.orders.application.ports import Work
 from ecommerce.orders.domain.money import Money
 from ecommerce.orders.domain.order import (
     BEFORE,
+    IDLE,
     Address,
     Item,
     Line,
@@ -26,6 +27,8 @@ from ecommerce.orders.domain.order import (
     Status,
     Totals,
 )
+
+_IDLE = orders.c.payment_status.in_([status.value for status in IDLE])
 
 
 class SqlOrders:
@@ -89,18 +92,22 @@ class SqlOrders:
 
     async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
-        idle = (PaymentStatus.UNPAID.value, PaymentStatus.FAILED.value)
         found = await tx.execute(
             select(orders.c.id)
             .where(
                 orders.c.status == Status.PENDING.value,
-                orders.c.payment_status.in_(idle),
+                _IDLE,
                 orders.c.created_at < limit.isoformat(),
             )
             .order_by(orders.c.created_at)
             .limit(size)
         )
         return [order_id for (order_id,) in found]
+
+    async def lapse(self, work: Work, order_id: str, now: datetime, reason: str) -> Order | None:
+        """Cancel a pending order that no payment is under way for; None for any other."""
+        changes: dict[str, str | None] = {"status": Status.CANCELLED.value, "reason": reason}
+        return await self._update(work, order_id, frozenset({Status.PENDING}), changes, now, _IDLE)
 
     @staticmethod
     async def _update(
@@ -109,11 +116,13 @@ class SqlOrders:
         before: frozenset[Status],
         changes: dict[str, str | None],
         now: datetime,
+        *conditions: ColumnElement[bool],
     ) -> Order | None:
         values: dict[str, Any] = {k: v for k, v in changes.items() if v is not None}
         found = await work.execute(
             update(orders)
             .where(orders.c.id == order_id, orders.c.status.in_([s.value for s in before]))
+            .where(*conditions)
             .values(**values, version=orders.c.version + 1, updated_at=now.isoformat())
             .returning(orders)
         )

@@ -116,14 +116,17 @@ class Fulfilment:
         """Cancel pending orders that nobody paid for in time; return how many."""
         async with self._database.read() as tx:
             due = await self._orders.unpaid_since(tx, self._now() - after, batch)
+        expired = 0
         for order_id in due:
             async with self._units() as work:
-                order = await self._move(
-                    work, order_id, Status.CANCELLED, reason="not paid in time"
-                )
+                # Whoever pays at this very moment keeps the order.
+                order = await self._orders.lapse(work, order_id, self._now(), "not paid in time")
+                if order is not None:
+                    work.record(order_event("order.cancelled", order))
             if order is not None:
+                expired += 1
                 self._on_change(order)
-        return len(due)
+        return expired
 
     async def _to(self, order_id: str, to: Status, reason: str | None = None) -> Order:
         async with self._units() as work:

@@ -110,6 +110,9 @@ class Orders(Protocol):
     async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
 
+    async def lapse(self, work: Work, order_id: str, now: datetime, reason: str) -> Order | None:
+        """Cancel a pending order that no payment is under way for; None for any other."""
+
 
 class Carts(Protocol):
     """What customers mean to buy."""

@@ -43,6 +43,10 @@ class PaymentStatus(StrEnum):
     REFUNDED = "refunded"
 
 
+#: Nobody is paying: what stays so for too long expires.
+IDLE = frozenset({PaymentStatus.UNPAID, PaymentStatus.FAILED})
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """What the customer asks for."""
