@@ -100,6 +100,8 @@ class Database:
             max_overflow=0,
             pool_timeout=self._wait,
             pool_reset_on_return=None,
+            # Errors reach logs; the values in a statement may be somebody's hash or token.
+            hide_parameters=True,
             # The driver must not begin transactions by itself: `begin` does.
             connect_args={"isolation_level": None, "timeout": self._wait},
         )

@@ -123,8 +123,10 @@ def configure_logging(
 ) -> LineSink:
     """Send the process's logs, structlog's and the standard library's, to `sink` (stdout) as JSON.
 
-    For the composition root alone: it replaces the configuration of the whole process. Returns the
-    sink, to be shared with `Telemetry`.
+    For the composition root alone: it replaces the configuration of the whole process. `debug` is
+    for structlog's loggers; the standard library's stay at `info`, unless they have a level of
+    their own: at `debug` drivers write the values of SQL statements, and clients write headers.
+    Returns the sink, to be shared with `Telemetry`.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
@@ -138,7 +140,7 @@ def configure_logging(
     )
     root = logging.getLogger()
     root.handlers[:] = [_StandardHandler(pipe)]
-    root.setLevel(number)
+    root.setLevel(max(number, logging.INFO))
     return pipe.sink
 
 

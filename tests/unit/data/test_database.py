@@ -5,7 +5,7 @@ import threading
 from contextlib import suppress
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select
+from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,6 +44,13 @@ async def test_commits_at_the_end_and_rolls_back_on_an_exception(database):
     with pytest.raises(KeyError):
         await fail()
     assert await count(database) == 1
+
+
+async def test_errors_do_not_tell_the_values_of_a_statement(database):
+    with pytest.raises(OperationalError, match="no such column") as caught:
+        async with database.transaction() as tx:
+            await tx.execute(text("SELECT nonsense FROM pairs WHERE id = :id"), {"id": "canary"})
+    assert "canary" not in str(caught.value)
 
 
 async def test_a_read_sees_one_state_and_cannot_write(database):

@@ -148,6 +148,18 @@ def test_whatever_is_logged_is_one_valid_line_of_plain_text(stream, lines, value
         assert raw.isprintable()
 
 
+def test_libraries_tell_their_debugging_only_where_they_are_asked_for_it(stream):
+    configure_logging("shop", LineSink(stream), level="debug")
+    get_logger().debug("ours")
+    driver, asked = logging.getLogger("driver"), logging.getLogger("asked")
+    asked.setLevel(logging.DEBUG)
+    driver.debug("execute('INSERT ...', ('canary',))")
+    asked.debug("theirs")
+    asked.setLevel(logging.NOTSET)
+    told = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert told == ["ours", "theirs"]
+
+
 def test_a_line_is_encoded_whatever_its_strings_hold():
     assert json.loads(encode_line({"a": "\ud800\u2028", "b": 2**70})) == {
         "a": "\ud800\u2028",
