@@ -31,8 +31,9 @@ class ContractPipelines:
     Observe, Authenticate, Authorize, Deadline, RateLimiter, Validate, Idempotency, each as far as
     the method's options ask for it. `deadline` (seconds) holds for methods that name none.
     `idempotency` and `secret` (16 bytes or more) are needed where a method takes a key, and a
-    method that anybody may call then needs a function in `scopes`, by its full name. Rates are kept
-    in `rates`, by default in this process. Raises ConfigurationError, naming the method, when the
+    method that anybody may call then needs a function in `scopes`, by its full name; `lease` is how
+    many seconds a key stays taken after its process died. Rates are kept in `rates`, by default in
+    this process. Raises ConfigurationError, naming the method, when the
     server starts.
     """
 
@@ -45,6 +46,7 @@ class ContractPipelines:
         idempotency: IdempotencyStore | None = None,
         secret: bytes = b"",
         scopes: Mapping[str, Callable[[Call], str]] | None = None,
+        lease: float = 30.0,
         rates: RateLimitStore | None = None,
         deadline: float = 10.0,
         clock: Clock = SYSTEM_CLOCK,
@@ -55,6 +57,7 @@ class ContractPipelines:
         self._idempotency = idempotency
         self._secret = secret
         self._scopes = scopes or {}
+        self._lease = lease
         self._rates = MemoryRateLimitStore() if rates is None else rates
         self._deadline = deadline
         self._clock = clock
@@ -101,5 +104,6 @@ class ContractPipelines:
             secret=self._secret,
             scope=scope or principal_and_operation,
             required=method.idempotency is IdempotencyKey.REQUIRED,
+            lease=self._lease,
             clock=self._clock,
         )

@@ -93,7 +93,7 @@ class Kit:
     def sagas(self, *sagas: Saga) -> SagaRunner:
         """Return the runner of this service's sagas."""
         runner = SagaRunner(
-            self.database, sagas, name=f"{self.name} sagas", pipeline=self.pipeline()
+            self.database, sagas, name=f"{self.name} sagas", pipeline=self.pipeline(), margin=2.0
         )
         self.runtime.gauges.watch_sagas(self.name, runner)
         return runner
@@ -121,6 +121,7 @@ class Kit:
             authenticate=Authenticate(self.runtime.verifier(), revocations=revocations),
             idempotency=idempotency.SqlIdempotencyStore(self.database.writer),
             secret=self.settings.idempotency_secret.get_secret_value().encode(),
+            lease=self.settings.lease,
         )
         relay = OutboxRelay(
             self.database,
@@ -128,6 +129,7 @@ class Kit:
             self.runtime.broker,
             name=f"{self.name} relay",
             optional_types=unheard,
+            lease=self.settings.lease,
         )
         self.runtime.gauges.watch_relay(self.name, relay)
         refresh = Worker(

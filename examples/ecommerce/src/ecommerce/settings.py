@@ -32,6 +32,9 @@ class ShopSettings(ServiceSettings):
         4.0, gt=0, le=9, description="How long a payment is waited for before it is `pending`."
     )
 
+    lease: float = Field(
+        6.0, ge=1, le=60, description="How long a process is silent before others take its work."
+    )
     reservation_lifetime: float = Field(900.0, gt=0, description="How long an order holds stock.")
     requests_per_second: int = Field(200, ge=1, description="Per principal, across all methods.")
     login_attempts_per_minute: int = Field(10, ge=1, description="Per account, before hashing.")

@@ -18,8 +18,8 @@ from ecommerce.notifications.tables import notifications
 MAX_ATTEMPTS = 20
 #: Seconds; doubled at each attempt up to the second.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 300.0
-#: Seconds that a sender has for what it took; then another one may.
-LEASE = 60.0
+#: Seconds that a sender has for what it took, more than a channel takes; then another one may.
+LEASE = 12.0
 
 
 class Dispatcher:
