@@ -16,8 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[1]
+#: One process of tests per mesh, so that a shop which tests share is started once.
+MESHES = [
+    pytest.param("local", marks=pytest.mark.xdist_group("shop-local")),
+    pytest.param("grpc", marks=pytest.mark.xdist_group("shop-grpc")),
+]
+#: Whose pages may call the API of the shop that tests share.
+ORIGIN = "https://pages.example"
 ADDRESS = {
     "street": "123 Main St",
     "city": "San Francisco",
@@ -237,6 +246,16 @@ class Shop:
         answer = self.api.get(f"/api/v1/orders/{order_id}", headers=user)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    # what operators see
+
+    def metric(self, name: str, /, **labels: str) -> float:
+        """Return the sum of the samples called `name` that bear `labels`."""
+        families = text_string_to_metric_families(self.api.get("/metrics").text)
+        samples = [sample for family in families for sample in family.samples]
+        return sum(
+            s.value for s in samples if s.name == name and labels.items() <= s.labels.items()
+        )
 
     # what the outside world saw
 

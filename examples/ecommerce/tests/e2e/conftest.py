@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +10,22 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from harness import Shop
+from harness import MESHES, ORIGIN, Shop
 
 
-@pytest.fixture(scope="session", params=["local", "grpc"])
+@pytest.fixture(scope="session", params=MESHES)
 def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shop]:
     """A running shop, over each mesh; shared, so leave its switches as you found them."""
-    shop = Shop(tmp_path_factory.mktemp("shop"), mesh=request.param)
+    folder = tmp_path_factory.mktemp("shop")
+    shop = Shop(
+        folder,
+        mesh=request.param,
+        spans_file=folder / "spans.jsonl",
+        cors_origins=json.dumps([ORIGIN]),
+        revocations_every=0.3,
+    )
     try:
         yield shop.start()
     finally:
