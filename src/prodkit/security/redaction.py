@@ -19,6 +19,7 @@ DECLARED = frozenset({"pan", "pin", "otp", "card"})
 
 #: No card number begins so (ISO/IEC 7812-1), but times in milliseconds and nanoseconds do.
 _NO_CARD = "01"
+_SHORTEST_SECRET = 13  # characters of the shortest card number; no token is shorter
 _DEPTH = 8
 _NAMES_REMEMBERED = 4096
 
@@ -85,7 +86,9 @@ class Redactor:
 
     def path(self, path: str) -> str:
         """Return a URL path without card numbers and tokens; the cheap form for access lines."""
-        return path if _PATH_SUSPECT.search(path) is None else self.text(path)
+        if len(path) < _SHORTEST_SECRET or _PATH_SUSPECT.search(path) is None:
+            return path
+        return self.text(path)
 
     def fields(self, fields: Mapping[Any, Any]) -> dict[str, Any]:
         """Return `fields` as plain JSON values, at any depth, without secrets."""

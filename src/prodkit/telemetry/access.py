@@ -51,15 +51,13 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
     exception: str = ""
 
 
-def access_line(
-    outcome: Outcome, level: str, service: str, span: Span, redactor: Redactor
-) -> AccessLine:
+def access_line(outcome: Outcome, service: str, span: Span, redactor: Redactor) -> AccessLine:
     """Return the line of a call that ended."""
     call = outcome.call
     ids = span if isinstance(span, UnkeptSpan) else span.get_span_context()
     line = AccessLine(
         datetime.now(UTC),
-        level,
+        outcome.level,
         "call",
         service,
         f"{ids.trace_id:032x}",

@@ -100,9 +100,8 @@ class Observe:
 
     def _log(self, outcome: Outcome, span: Span) -> None:
         telemetry = self._telemetry
-        level = outcome.level
-        if LEVELS[level] >= telemetry.threshold:
-            line = access_line(outcome, level, telemetry.service, span, telemetry.redactor)
+        if LEVELS[outcome.level] >= telemetry.threshold:
+            line = access_line(outcome, telemetry.service, span, telemetry.redactor)
             telemetry.log.write(encode_line(line))
 
     def _heard(self, call: Call, event: Event) -> None:

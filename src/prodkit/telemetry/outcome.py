@@ -19,7 +19,11 @@ _FAULTS = frozenset({Code.UNKNOWN, Code.INTERNAL, Code.DATA_LOSS})
 
 
 class Outcome(msgspec.Struct):  # a Struct is built without running any Python
-    """One call that has ended. `path` is its raw path without secrets, for HTTP servers alone."""
+    """One call that has ended.
+
+    `path` is its raw path without secrets, for HTTP servers alone. `level` is that of its log line:
+    our faults are errors, trouble and refusals are warnings.
+    """
 
     call: Call
     operation: str
@@ -28,20 +32,12 @@ class Outcome(msgspec.Struct):  # a Struct is built without running any Python
     status: int
     seconds: float
     error: BaseException | None
+    level: str
 
     @property
     def matched(self) -> bool:
         """Whether the operation is one that the service has."""
         return not self.operation.endswith(UNMATCHED)
-
-    @property
-    def level(self) -> str:
-        """The level of its log line: our faults are errors, trouble and refusals are warnings."""
-        if self.code in _FAULTS:
-            return "error"
-        if self.code in FAILURE_CODES or isinstance(self.error, RejectedError):
-            return "warning"
-        return "info" if self.call.kind in (Kind.SERVER, Kind.CONSUMER) else "debug"
 
 
 def outcome_of(
@@ -61,7 +57,17 @@ def outcome_of(
             operation = f"{method} {UNMATCHED}"
         if error is not None and not status:
             status = status_of(error, call=call)
-    return Outcome(call, operation, path, code, status, seconds, error)
+    level = "info" if call.kind is Kind.SERVER or call.kind is Kind.CONSUMER else "debug"
+    if code is not Code.OK or error is not None:
+        level = _level(code, error) or level
+    return Outcome(call, operation, path, code, status, seconds, error, level)
+
+
+def _level(code: Code, error: BaseException | None) -> str | None:
+    """Return the level of what did not go well; None for what only its caller did wrong."""
+    if code in _FAULTS:
+        return "error"
+    return "warning" if code in FAILURE_CODES or isinstance(error, RejectedError) else None
 
 
 def _code(error: BaseException) -> Code:

@@ -38,7 +38,9 @@ def initial_name(call: Call) -> str:
 def complete(span: Span, outcome: Outcome, redactor: Redactor) -> None:
     """Say on a recorded span how its call went; its exception by name, never by its stack."""
     call = outcome.call
-    attributes: Attributes = {semconv.CODE: outcome.code.name}
+    attributes: Attributes = {}
+    if outcome.code is not Code.OK:
+        attributes[semconv.CODE] = outcome.code.name
     if call.request_id:
         attributes[semconv.REQUEST_ID] = call.request_id
     if call.attempt > 1:
