@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
+from random import getrandbits
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -175,6 +176,11 @@ class Call:
 
 #: The inbound call that the current task answers; doors set it, outbound doors inherit from it.
 CURRENT: ContextVar[Call | None] = ContextVar("prodkit_call", default=None)
+
+
+def new_request_id() -> str:
+    """Return an id for work that no request asked for, or whose request brought none."""
+    return f"{getrandbits(128):032x}"
 
 
 def current_call() -> Call | None:

@@ -228,6 +228,16 @@ async def test_the_request_id_and_the_key_arrive(doors):
     assert len(inbound.calls[1].request_id) == 32
 
 
+async def test_both_ends_of_a_call_that_no_request_asked_for_know_one_id(doors):
+    inbound, outbound = Spy(), Spy()
+    stub = await doors.open(inbound.only, outbound.only)
+    await stub.say(text("a"))
+    await stub.say(text("a"))
+    sent = [call.request_id for call in outbound.calls]
+    assert [call.request_id for call in inbound.calls] == sent
+    assert len(set(sent)) == 2
+
+
 async def test_an_internal_hop_may_name_the_client(doors):
     inbound = Spy()
     stub = await doors.open(inbound.only)

@@ -9,7 +9,7 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
-from prodkit.call import CURRENT, Call, Kind, current_call
+from prodkit.call import CURRENT, Call, Kind, current_call, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
 from prodkit.data.database import Database, Transaction
 from prodkit.data.saga import Progress, Saga, SagaStatus, StepRun, needs_attention
@@ -108,7 +108,7 @@ class SagaRunner:
             saga.name,
             saga.begin(state),
             traceparent=current_traceparent() or "",
-            request_id="" if call is None else call.request_id,
+            request_id=(call and call.request_id) or new_request_id(),
         )
         await self.store.insert(tx, record, self._clock.wall())
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from prodkit.call import CURRENT, Call, Kind
+from prodkit.call import CURRENT, Call, Kind, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.tasks import Loop, complete, end
 from prodkit.errors import (
@@ -161,7 +161,7 @@ class Consumer:
             transport="message",
             metadata=delivery.message.headers,
             payload=event,
-            request_id=event.request_id,
+            request_id=event.request_id or new_request_id(),
         )
         call.attempt = delivery.attempt
         return call

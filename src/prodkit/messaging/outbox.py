@@ -20,7 +20,7 @@ from sqlalchemy import (
     select,
 )
 
-from prodkit.call import current_call
+from prodkit.call import current_call, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Transaction
 from prodkit.errors import ConfigurationError
@@ -105,7 +105,7 @@ class Outbox:
             source=event.source or self.source,
             time=event.time or self._clock.wall(),
             traceparent=event.traceparent or current_traceparent() or "",
-            request_id=event.request_id or (call.request_id if call is not None else ""),
+            request_id=event.request_id or (call and call.request_id) or new_request_id(),
         )
 
     def _row(self, event: Event) -> dict[str, object]:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import TypeAlias
 
-from prodkit.call import CURRENT, Call, Kind
+from prodkit.call import CURRENT, Call, Kind, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import ConfigurationError, DeadlineExceededError, UnavailableError
 from prodkit.pipeline import Pipeline, Trait
@@ -121,8 +121,8 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
             call.deadline = parent.deadline
             call.principal = parent.principal
             call.request_id = parent.request_id
-            if parent.request_id:
-                request.headers.setdefault("x-request-id", parent.request_id)
+        request_id = call.request_id or new_request_id()
+        call.request_id = request.headers.setdefault("x-request-id", request_id)
         return call
 
     async def _send(self, call: Call) -> httpx2.Response:

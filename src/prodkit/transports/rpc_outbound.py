@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, cast
 
 import grpc
 
-from prodkit.call import CURRENT, Kind
+from prodkit.call import CURRENT, Kind, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import DeadlineExceededError
 from prodkit.pipeline import Next, Pipeline
@@ -126,9 +126,10 @@ class OutboundMethod:
         parent = CURRENT.get()
         if parent is not None:
             call.principal = parent.principal
-            call.request_id = metadata.setdefault(REQUEST_ID, parent.request_id)
+            call.request_id = parent.request_id
             if parent.deadline is not None:
                 call.deadline = min(parent.deadline, call.deadline or parent.deadline)
+        call.request_id = metadata.setdefault(REQUEST_ID, call.request_id or new_request_id())
         call.own_deadline = call.deadline
         return call
 

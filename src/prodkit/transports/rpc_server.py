@@ -8,12 +8,11 @@ import logging
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from random import getrandbits
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
 
-from prodkit.call import CURRENT, Kind
+from prodkit.call import CURRENT, Kind, new_request_id
 from prodkit.clock import Clock
 from prodkit.errors import Code, ConfigurationError, ServiceError, UnavailableError
 from prodkit.pipeline import Pipeline, Trait
@@ -133,7 +132,7 @@ class InboundMethod:
         remaining: float | None = wire.time_remaining()
         request_id = metadata.get(REQUEST_ID, "")
         if not 0 < len(request_id) <= _REQUEST_ID_LIMIT:
-            request_id = f"{getrandbits(128):032x}"
+            request_id = new_request_id()
         call = InboundCall(
             info.full_name,
             Kind.SERVER,

@@ -247,6 +247,12 @@ async def test_steps_are_calls_through_the_pipeline_in_the_request_that_began(
     assert len(calls) == 3
 
 
+async def test_a_saga_that_no_request_began_has_an_id_of_its_own(database, saga, clock):
+    runner = SagaRunner(database, [saga], clock=clock)
+    await begin(runner, saga)
+    assert len((await runner.get("s1")).request_id) == 32
+
+
 async def test_a_compensation_that_keeps_failing_needs_attention_and_can_be_resumed(
     runner, saga, world, clock, database
 ):

@@ -91,8 +91,10 @@ async def test_an_event_carries_source_time_and_request(units, relay, sink, cloc
     sent = Event.from_json(first.body)
     assert (sent.source, sent.time, sent.request_id) == ("/orders", clock.wall(), "r1")
     assert (first.key, first.type, first.headers) == ("a", "order.created", {"x-request-id": "r1"})
-    assert second.headers == {"traceparent": trace}
-    assert Event.from_json(second.body).source == "/other"
+    background = Event.from_json(second.body)
+    assert background.source == "/other"
+    assert len(background.request_id) == 32  # no request asked for it: it gets an id of its own
+    assert second.headers == {"traceparent": trace, "x-request-id": background.request_id}
 
 
 async def test_an_event_keeps_the_trace_that_it_was_recorded_in(units, relay, sink):

@@ -158,6 +158,15 @@ async def test_a_call_inherits_from_the_one_being_answered():
     assert "authorization" not in request.headers
 
 
+async def test_a_call_that_no_request_asked_for_has_an_id_of_its_own():
+    watch, server = Watch(), Server(httpx2.Response(200))
+    async with client_of(server, watch) as client:
+        await client.get(URL)
+        assert server.requests[0].headers["x-request-id"] == watch.call.request_id != ""
+        await client.get(URL, headers={"x-request-id": "mine"})
+    assert server.requests[1].headers["x-request-id"] == watch.call.request_id == "mine"
+
+
 async def test_credentials_and_trace_context_are_added():
     async def token():
         return "t-1"

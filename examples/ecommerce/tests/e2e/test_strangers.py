@@ -16,6 +16,8 @@ from harness import Shop, eventually
 COUNTER = re.compile(r"^(\w+_total(?:\{.*\})?) ", re.MULTILINE)
 TREACHEROUS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]")
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+#: What the parser knows and we do not, and what nobody knows (the empty one: a random word).
+METHODS = ("GET", "PROPFIND", "PURGE", "")
 FAKE = '{"level":"error","event":"you are hacked"}'
 INJECTIONS = [
     "one\r\nset-cookie: stolen=1\r\n\r\n<html>",
@@ -41,10 +43,10 @@ def test_38_strangers_choose_no_labels(own_shop: Callable[..., Shop]) -> None:
     shop.api.get("/metrics")  # asking is counted too
     before = series(shop)
     for number in range(2000):
-        method = "GET" if number % 2 else random_word().upper()
+        method = METHODS[number % 4] or random_word().upper()
         place = ("", "/api", "/api/v1/orders/x", "/sandbox-", "/static", "/.well-known")[number % 6]
         answer = shop.api.request(method, f"{place}/{random_word()}?{random_word()}={number}")
-        assert answer.status_code in (404, 405, 501), (method, place, answer.status_code)
+        assert answer.status_code in (400, 404, 405), (method, place, answer.status_code)
     new = series(shop) - before
     assert len(new) <= 2, new
 
