@@ -159,7 +159,7 @@ async def test_a_call_inherits_from_the_one_being_answered():
 
 
 async def test_a_call_that_no_request_asked_for_has_an_id_of_its_own():
-    watch, server = Watch(), Server(httpx2.Response(200))
+    watch, server = Watch(), Server(httpx2.Response(200), httpx2.Response(200))
     async with client_of(server, watch) as client:
         await client.get(URL)
         assert server.requests[0].headers["x-request-id"] == watch.call.request_id != ""
