@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prodkit.data.database import Transaction
@@ -132,7 +133,7 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
         return JSONResponse(switches.model_dump())
 
     async def set_from_form(request: Request) -> Response:
-        form = await request.form()
+        form = dict(parse_qsl((await request.body()).decode(errors="replace")))
         # A checkbox that is off, and a field that was emptied, are not in the form.
         asked = {name: form.get(name) or 0 for name in Switches.model_fields}
         try:
