@@ -200,13 +200,22 @@ class Shop:
         assert answer.status_code == 200, answer.text
         return {"authorization": f"Bearer {answer.json()['access_token']}"}
 
-    def customer(self) -> dict[str, str]:
-        """Register somebody new and sign in."""
+    def customer(self, *roles: str) -> dict[str, str]:
+        """Register somebody new, with `roles` if there are any, and sign in."""
+        return self.login(self.account(*roles), "securepassword")
+
+    def account(self, *roles: str) -> str:
+        """Register somebody with `roles`; return the email."""
         email = f"{secrets.token_hex(6)}@example.com"
         body = {"name": "Some Body", "email": email, "password": "securepassword"}
         answer = self.api.post("/api/v1/users", json=body)
         assert answer.status_code == 201, answer.text
-        return self.login(email, "securepassword")
+        if roles:
+            path = f"/api/v1/users/{answer.json()['id']}/roles"
+            admin = self.login("admin@example.com")
+            answer = self.api.put(path, json={"roles": roles}, headers=admin)
+            assert answer.status_code == 200, answer.text
+        return email
 
     def product(self, inventory: int = 100, price: str = "10.00") -> str:
         """Put something on sale; return its id."""
