@@ -125,7 +125,7 @@ def _rpc(attributes: Attributes, outcome: Outcome) -> None:
 
 def _message(attributes: Attributes, outcome: Outcome) -> None:
     attributes[semconv.MESSAGING_OPERATION] = _message_verb(outcome.call.kind)
-    attributes[semconv.MESSAGING_DESTINATION] = outcome.operation
+    attributes[semconv.MESSAGING_DESTINATION] = outcome.operation.partition(" ")[0]
 
 
 def _message_verb(kind: Kind) -> str:
