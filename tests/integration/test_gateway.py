@@ -63,6 +63,12 @@ async def test_path_to_request_and_response_to_json(http):
     assert answer.headers["ratelimit"] == '"default";r=9;t=1'
 
 
+async def test_only_what_is_everybodys_may_be_cached(http):
+    assert "cache-control" not in (await http.get("/api/v1/books/7")).headers
+    answer = await http.post("/api/v1/books/7:lend", json={"reader": "ann"}, headers=SIGNED_IN)
+    assert answer.headers["cache-control"] == "no-store"
+
+
 async def test_additional_binding(http):
     assert (await http.get("/api/v1/catalog/books/7")).json()["id"] == "7"
 
@@ -350,6 +356,15 @@ async def test_the_request_id_and_the_address_of_the_door_reach_the_service(gate
 def test_a_service_without_a_channel_is_refused(library):
     with pytest.raises(ConfigurationError, match=r"CreateBook: there is no channel to library"):
         Gateway(Contract.load(library.pb), {})
+
+
+@pytest.mark.parametrize("name", ["authorization", "idempotency-key", "x-scanner"])
+async def test_what_no_service_could_take_is_refused(http, librarian, name):
+    headers = {**SIGNED_IN, name: "Bearer " + "x" * 6140}
+    answer = await http.post("/api/v1/books/7:lend", json={"reader": "ann"}, headers=headers)
+    assert (answer.status_code, answer.json()["reason"]) == (431, "HEADERS_TOO_LARGE")
+    assert name in answer.json()["detail"]
+    assert librarian.requests == []
 
 
 @pytest.mark.parametrize("name", ["X-Prodkit-Retry", "traceparent", "idempotency-key", "grpc-x"])

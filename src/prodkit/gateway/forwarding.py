@@ -9,8 +9,8 @@ from typing import Any
 from prodkit.call import CURRENT
 from prodkit.contract import IdempotencyKey, MethodContract
 from prodkit.errors import ConfigurationError, InvalidArgumentError, UnauthenticatedError
-from prodkit.transports.asgi_request import INTERNAL_PREFIX, idempotency_key_of
-from prodkit.transports.rpc import (
+from prodkit.transports.asgi.request import INTERNAL_PREFIX, idempotency_key_of
+from prodkit.transports.rpc.method import (
     AUTHORIZATION,
     FORWARDED_ADDRESS,
     IDEMPOTENCY_KEY,
@@ -20,6 +20,8 @@ from prodkit.transports.rpc import (
 #: What the metadata of gRPC can carry.
 _PRINTABLE = re.compile(rb"[ -~]*")
 _KEY = IDEMPOTENCY_KEY.encode()
+#: Bytes that may be forwarded: of the 8 KiB that gRPC's peers promise to take, our own need some.
+_LIMIT = 6 << 10
 
 
 class Forwarding:
@@ -45,7 +47,8 @@ class Forwarding:
         """Return the metadata for the request of `scope`.
 
         Raises UnauthenticatedError at once where the method is not public and no credentials came,
-        so that a stranger learns nothing of what the method would make of the request.
+        so that a stranger learns nothing of what the method would make of the request. What is too
+        large for any service to take raises InvalidArgumentError (HTTP 431).
         """
         found: dict[str, str] = {}
         key: bytes | None = None
@@ -61,6 +64,11 @@ class Forwarding:
             raise UnauthenticatedError("credentials are needed: Authorization: Bearer ...")
         if self._keyed and key is not None:
             found[IDEMPOTENCY_KEY] = _key(key)
+        if sum(map(len, found.values())) > _LIMIT:
+            names = ", ".join(sorted(found))
+            raise InvalidArgumentError(
+                f"{names}: more than {_LIMIT} bytes together", reason="HEADERS_TOO_LARGE"
+            )
         _add_caller(found, scope)
         return tuple(found.items())
 

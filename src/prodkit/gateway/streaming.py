@@ -28,9 +28,9 @@ from prodkit.gateway.transcoding import (
     json_encoder,
     serializers,
 )
-from prodkit.transports.asgi_body import client_gone
-from prodkit.transports.grpc_status import from_rpc_error
+from prodkit.transports.asgi.body import client_gone
 from prodkit.transports.problem import problem
+from prodkit.transports.rpc.status import from_rpc_error
 
 
 @dataclass(frozen=True, slots=True)

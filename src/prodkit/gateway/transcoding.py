@@ -18,8 +18,8 @@ from prodkit.contract.json_print import Printers
 from prodkit.errors import InvalidArgumentError
 from prodkit.gateway.binding import RequestBinder
 from prodkit.gateway.forwarding import Forwarding
-from prodkit.transports.asgi_body import body_too_large, client_gone
-from prodkit.transports.grpc_status import from_rpc_error
+from prodkit.transports.asgi.body import body_too_large, client_gone
+from prodkit.transports.rpc.status import from_rpc_error
 
 Scope: TypeAlias = "dict[str, Any]"
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -72,6 +72,9 @@ class UnaryHandler:
         self._call = channel.unary_unary(method.full_name, **serializers(method))
         self._timeout = method.deadline
         self._status = method.success_status
+        # What is one caller's own, a token above all, must stay in no cache (RFC 6749, 5.1).
+        shared = method.access.public and method.safe
+        self._headers: Headers = [] if shared else [(b"cache-control", b"no-store")]
         raw = method.output.full_name == HTTP_BODY
         self._encode = None if raw else json_encoder(method, printers)
 
@@ -83,7 +86,7 @@ class UnaryHandler:
         call = self._call(request, timeout=self._timeout, metadata=metadata)
         try:
             response = await call
-            headers = [
+            headers = self._headers + [
                 (name.encode("ascii"), value.encode("ascii"))
                 for name, value in await call.trailing_metadata()
                 if name in _PASSED
