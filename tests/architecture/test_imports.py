@@ -24,12 +24,12 @@ EXTRAS = {
 #: The extras that each part needs; what is not listed needs none.
 NEEDS = {
     "prodkit.transports.http_server": {"server"},
-    "prodkit.transports.http_protocol": {"server"},
-    "prodkit.transports.http_websocket": {"server"},
+    "prodkit.transports.http_server.protocol": {"server"},
+    "prodkit.transports.http_server.websocket": {"server"},
     "prodkit.transports.http": {"http"},
     "prodkit.transports.grpc": {"grpc"},
     "prodkit.transports.local": {"grpc"},
-    "prodkit.transports.rpc": {"grpc"},
+    "prodkit.transports.rpc.method": {"grpc"},
     "prodkit.v1": {"grpc"},
     "prodkit.contract": {"grpc"},
     "prodkit.service.admin": {"server"},

@@ -29,7 +29,7 @@ from prodkit.transports.asgi import PipelineMiddleware
 from prodkit.transports.broker import Message
 from prodkit.transports.embedded import EmbeddedBroker
 from prodkit.transports.grpc import GrpcServer
-from prodkit.transports.grpc_status import DETAILS, PUSHBACK
+from prodkit.transports.rpc.status import DETAILS, PUSHBACK
 
 sys.path.insert(0, str(Path(__file__).parent))
 from rpc_service import SERVICE, Talk

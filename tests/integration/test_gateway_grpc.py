@@ -9,7 +9,7 @@ import pytest
 
 from prodkit.contract import Contract
 from prodkit.gateway import Gateway
-from prodkit.transports.grpc_server import GrpcServer
+from prodkit.transports.grpc.server import GrpcServer
 
 pytestmark = pytest.mark.anyio
 

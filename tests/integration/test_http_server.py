@@ -17,8 +17,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from prodkit import Pipeline
 from prodkit.errors import OverloadedError
 from prodkit.transports.asgi import PipelineMiddleware
-from prodkit.transports.asgi_lifespan import LifespanError
 from prodkit.transports.http_server import HttpServer
+from prodkit.transports.http_server.lifespan import LifespanError
 
 pytestmark = pytest.mark.anyio
 

@@ -22,7 +22,7 @@ from prodkit.policies.rate_limiter import (
 from prodkit.security.authorization import Authenticate, Authorize
 from prodkit.telemetry.observe import Observe
 from prodkit.telemetry.telemetry import Telemetry
-from prodkit.transports.rpc import MethodInfo
+from prodkit.transports.rpc.method import MethodInfo
 
 
 class ContractPipelines:

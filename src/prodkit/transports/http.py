@@ -14,7 +14,7 @@ from prodkit.call import CURRENT, Call, Kind, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import ConfigurationError, DeadlineExceededError, UnavailableError
 from prodkit.pipeline import Pipeline, Trait
-from prodkit.transports.asgi_request import idempotency_key_of
+from prodkit.transports.asgi.request import idempotency_key_of
 from prodkit.transports.problem import CODE_OF_STATUS
 
 try:

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, t
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prodkit.data.database import Database, check_no_transaction
+from prodkit.data.database import Database, check_no_transaction, outside_transactions
 from prodkit.errors import ConfigurationError, UnavailableError
 
 pytestmark = pytest.mark.anyio
@@ -199,6 +199,21 @@ async def test_a_task_that_outlives_the_transaction_may_call(database):
     async def later() -> None:
         await closed.wait()
         check_no_transaction()
+
+
+async def test_outside_transactions_lets_no_call_out_of_a_transaction(database: Database) -> None:
+    calls = 0
+
+    @Pipeline(outside_transactions)
+    async def remote() -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    async with database.read():
+        with pytest.raises(RuntimeError, match="inside a database transaction"):
+            await remote()
+    assert await remote() == 1
 
     async with database.transaction():
         task = asyncio.create_task(later())

@@ -12,7 +12,7 @@ from prodkit.service.contract_pipelines import ContractPipelines
 from prodkit.stores.memory import MemoryIdempotencyStore
 from prodkit.telemetry.sink import LineSink
 from prodkit.telemetry.telemetry import Telemetry
-from prodkit.transports.rpc import MethodInfo
+from prodkit.transports.rpc.method import MethodInfo
 
 CREATE, GET = "/library.v1.Library/CreateBook", "/library.v1.Library/GetBook"
 

@@ -8,7 +8,7 @@ from types import ModuleType
 import httpx2
 from prodkit.contract import Contract
 from prodkit.data import saga_store
-from prodkit.data.database import Database
+from prodkit.data.database import Database, outside_transactions
 from prodkit.data.saga import Saga
 from prodkit.data.saga_runner import SagaRunner
 from prodkit.data.unit_of_work import UnitOfWork, Work
@@ -30,8 +30,8 @@ from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 from prodkit.stores import sql as idempotency
 from prodkit.telemetry import Observe, inject
-from prodkit.transports.rpc_client import RpcChannel
-from prodkit.transports.rpc_server import Registration
+from prodkit.transports.rpc.client import RpcChannel
+from prodkit.transports.rpc.server import Registration
 from sqlalchemy import MetaData
 
 from ecommerce.contract.users.v1.users_pb2 import ListRevocationsRequest
@@ -63,10 +63,14 @@ class Kit:
         """Return a pipeline that is observed as this service's."""
         return Pipeline(Observe(self.telemetry), *policies)
 
+    def outbound(self, *policies: Middleware) -> Pipeline:
+        """Return the same for calls to others: none is made while a transaction is open."""
+        return self.pipeline(outside_transactions, *policies)
+
     def channel(self, service: str) -> RpcChannel:
         """Return the channel to another service, on which this one speaks for itself."""
         if service not in self._channels:
-            observed = self.pipeline()
+            observed = self.outbound()
             self._channels[service] = self.runtime.mesh.channel(
                 service, lambda _: observed, credentials=self._credentials, inject=inject
             )

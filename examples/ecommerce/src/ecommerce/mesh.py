@@ -9,8 +9,8 @@ from typing import Any, Literal, TypeAlias
 from prodkit.pipeline import Pipeline
 from prodkit.transports.grpc import GrpcServer, MethodInfo, Pipelines, RpcChannel, open_channel
 from prodkit.transports.local import LocalChannel, LocalServer
-from prodkit.transports.rpc_outbound import Credentials, Inject
-from prodkit.transports.rpc_server import Registration
+from prodkit.transports.rpc.outbound import Credentials, Inject
+from prodkit.transports.rpc.server import Registration
 
 Server: TypeAlias = LocalServer | GrpcServer
 Kind: TypeAlias = Literal["local", "grpc"]

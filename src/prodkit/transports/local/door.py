@@ -16,12 +16,12 @@ import grpc
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.pipeline import Pipeline
-from prodkit.transports.local_exchange import Exchange
-from prodkit.transports.local_wire import LocalWire
-from prodkit.transports.rpc import Pipelines, no_policies
-from prodkit.transports.rpc_client import RpcChannel
-from prodkit.transports.rpc_outbound import Credentials, Inject, Outbound
-from prodkit.transports.rpc_server import Door, Handler, Registration, bind, unknown_handler
+from prodkit.transports.local.exchange import Exchange
+from prodkit.transports.local.wire import LocalWire
+from prodkit.transports.rpc.client import RpcChannel
+from prodkit.transports.rpc.method import Pipelines, no_policies
+from prodkit.transports.rpc.outbound import Credentials, Inject, Outbound
+from prodkit.transports.rpc.server import Door, Handler, Registration, bind, unknown_handler
 
 
 class LocalServer:

@@ -9,9 +9,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from prodkit.call import Call, Kind
 from prodkit.errors import Code, ServiceError, code_of
-from prodkit.transports.asgi_body import Message, Receive, Send, client_gone
-from prodkit.transports.asgi_request import DoorOptions, Metadata, Scope, request_id_of
-from prodkit.transports.asgi_route import route_of
+from prodkit.transports.asgi.body import Message, Receive, Send, client_gone
+from prodkit.transports.asgi.request import DoorOptions, Metadata, Scope, request_id_of
+from prodkit.transports.asgi.route import route_of
 from prodkit.transports.problem import problem
 
 #: What a close frame tells a client (RFC 6455 and its registry): policy violation, internal

@@ -9,7 +9,7 @@ from typing import Any, Never
 
 import grpc
 
-from prodkit.transports.local_exchange import (
+from prodkit.transports.local.exchange import (
     Deserializer,
     Exchange,
     LocalPeer,
@@ -18,8 +18,8 @@ from prodkit.transports.local_exchange import (
     encoded,
     too_large,
 )
-from prodkit.transports.pipe import Pipe, PipeClosedError
-from prodkit.transports.rpc_calls import Requests
+from prodkit.transports.rpc.calls import Requests
+from prodkit.transports.rpc.pipe import Pipe, PipeClosedError
 
 
 class WireCall:

@@ -14,11 +14,11 @@ from prodkit.call import CURRENT, Call, Kind
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.errors import InternalError, ServiceError, UnavailableError
 from prodkit.pipeline import Pipeline, Trait
-from prodkit.transports.asgi_body import Receive, Send, client_gone
-from prodkit.transports.asgi_http import BufferedResponse, HttpExchange
-from prodkit.transports.asgi_request import DoorOptions, Scope
-from prodkit.transports.asgi_route import route_of
-from prodkit.transports.asgi_websocket import WebSocketSession
+from prodkit.transports.asgi.body import Receive, Send, client_gone
+from prodkit.transports.asgi.exchange import BufferedResponse, HttpExchange
+from prodkit.transports.asgi.request import DoorOptions, Scope
+from prodkit.transports.asgi.route import route_of
+from prodkit.transports.asgi.websocket import WebSocketSession
 
 __all__ = ["BufferedResponse", "PipelineMiddleware"]
 

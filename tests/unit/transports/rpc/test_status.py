@@ -15,7 +15,7 @@ from prodkit.errors import (
     OverloadedError,
     UnavailableError,
 )
-from prodkit.transports.grpc_status import (
+from prodkit.transports.rpc.status import (
     DETAILS,
     PUSHBACK,
     STATUS,

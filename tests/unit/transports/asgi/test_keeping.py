@@ -6,7 +6,7 @@ from starlette.responses import JSONResponse, PlainTextResponse
 
 from prodkit import Code, Pipeline, Trait
 from prodkit.transports.asgi import PipelineMiddleware
-from prodkit.transports.asgi_http import KEPT_LIMIT
+from prodkit.transports.asgi.exchange import KEPT_LIMIT
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from prodkit.transports.asgi_body import Message
+from prodkit.transports.asgi.body import Message
 
 
 class LifespanError(RuntimeError):

@@ -9,14 +9,14 @@ from urllib.parse import quote
 
 from prodkit.call import Call, Kind
 from prodkit.errors import InternalError, ServiceError
-from prodkit.transports.asgi_body import (
+from prodkit.transports.asgi.body import (
     Message,
     Receive,
     RequestBody,
     Send,
     body_too_large,
 )
-from prodkit.transports.asgi_request import (
+from prodkit.transports.asgi.request import (
     DoorOptions,
     Metadata,
     Scope,

@@ -19,8 +19,8 @@ from uvicorn.server import ServerState
 
 from prodkit.call import Call, Kind
 from prodkit.errors import Code, InvalidArgumentError, ServiceError
-from prodkit.transports.http_linger import LingeringTransport
-from prodkit.transports.http_websocket import CONNECTION_LOG
+from prodkit.transports.http_server.linger import LingeringTransport
+from prodkit.transports.http_server.websocket import CONNECTION_LOG
 from prodkit.transports.problem import problem
 
 #: What a Host field may hold (RFC 9110, 7.2), near enough to keep apart what is an attack.

@@ -11,9 +11,9 @@ from typing import Any, Final, Never, Protocol, TypeAlias
 import grpc
 
 from prodkit.clock import Clock, TimerHandle
-from prodkit.transports.pipe import Pipe, PipeClosedError
-from prodkit.transports.rpc_context import MetadataLike
-from prodkit.transports.rpc_server import Handler, behavior
+from prodkit.transports.rpc.context import MetadataLike
+from prodkit.transports.rpc.pipe import Pipe, PipeClosedError
+from prodkit.transports.rpc.server import Handler, behavior
 
 Serializer: TypeAlias = Callable[[Any], bytes]
 Deserializer: TypeAlias = Callable[[bytes], Any]

@@ -11,8 +11,8 @@ import grpc
 
 from prodkit.call import Call
 from prodkit.errors import Code, code_of
-from prodkit.transports.grpc_status import STATUS
-from prodkit.transports.pipe import Pipe, PipeClosedError
+from prodkit.transports.rpc.pipe import Pipe, PipeClosedError
+from prodkit.transports.rpc.status import STATUS
 
 _FINISHED: Final = "RPC already finished."
 _MIXED: Final = "The iterator and read/write APIs may not be mixed on a single RPC."

@@ -15,8 +15,9 @@ from prodkit.call import CURRENT, Kind, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import DeadlineExceededError
 from prodkit.pipeline import Next, Pipeline
-from prodkit.transports.grpc_status import from_rpc_error
-from prodkit.transports.rpc import (
+from prodkit.transports.rpc.calls import Flow, OutboundCall, Requests
+from prodkit.transports.rpc.context import MetadataLike
+from prodkit.transports.rpc.method import (
     AUTHORIZATION,
     IDEMPOTENCY_KEY,
     REQUEST_ID,
@@ -24,8 +25,7 @@ from prodkit.transports.rpc import (
     MethodInfo,
     outbound_key,
 )
-from prodkit.transports.rpc_calls import Flow, OutboundCall, Requests
-from prodkit.transports.rpc_context import MetadataLike
+from prodkit.transports.rpc.status import from_rpc_error
 
 Credentials: TypeAlias = Callable[[], str | Awaitable[str]]
 Inject: TypeAlias = Callable[[dict[str, str]], None]

@@ -9,7 +9,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from prodkit.errors import ConfigurationError, DeadlineExceededError, UnavailableError
 from prodkit.testing import ManualClock
 from prodkit.transports.local import LocalChannel, LocalServer
-from prodkit.transports.pipe import Pipe, PipeClosedError
+from prodkit.transports.rpc.pipe import Pipe, PipeClosedError
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.wrappers_pb2 import StringValue
 
 from prodkit.call import CURRENT, Call
-from prodkit.transports.rpc import (
+from prodkit.transports.rpc.method import (
     MessageCodec,
     MethodInfo,
     forward_caller,

@@ -11,16 +11,20 @@ from email.utils import formatdate
 from typing import Any
 
 from prodkit.clock import seconds
-from prodkit.transports.asgi_lifespan import Lifespan
+from prodkit.transports.http_server.lifespan import Lifespan
 
 try:
     from uvicorn.config import Config
 
-    from prodkit.transports.http_protocol import ConnectionLimits, ConnectionState, HttpProtocol
-    from prodkit.transports.http_websocket import WebSocketProtocol
+    from prodkit.transports.http_server.protocol import (
+        ConnectionLimits,
+        ConnectionState,
+        HttpProtocol,
+    )
+    from prodkit.transports.http_server.websocket import WebSocketProtocol
 except ImportError as error:
     raise ImportError(
-        f"prodkit.transports.http_server needs the server extra ({error.name} is missing): "
+        f"prodkit.transports.http_server.server needs the server extra ({error.name} is missing): "
         "pip install 'prodkit-services[server]'"
     ) from error
 

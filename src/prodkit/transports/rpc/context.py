@@ -9,8 +9,8 @@ import grpc
 
 from prodkit.call import Call
 from prodkit.errors import Code
-from prodkit.transports.grpc_status import DETAILS, from_rpc_error
-from prodkit.transports.rpc import CLIENT_ADDRESS, FORWARDED_ADDRESS
+from prodkit.transports.rpc.method import CLIENT_ADDRESS, FORWARDED_ADDRESS
+from prodkit.transports.rpc.status import DETAILS, from_rpc_error
 
 MetadataLike: TypeAlias = grpc.aio.Metadata | Sequence[tuple[str, str | bytes]]
 

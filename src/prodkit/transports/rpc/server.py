@@ -16,8 +16,8 @@ from prodkit.call import CURRENT, Kind, new_request_id
 from prodkit.clock import Clock
 from prodkit.errors import Code, ConfigurationError, ServiceError, UnavailableError
 from prodkit.pipeline import Pipeline, Trait
-from prodkit.transports.grpc_status import STATUS, to_status, trailers
-from prodkit.transports.rpc import (
+from prodkit.transports.rpc.context import InboundCall, InboundContext, metadata_view
+from prodkit.transports.rpc.method import (
     IDEMPOTENCY_KEY,
     OTHER,
     REQUEST_ID,
@@ -27,7 +27,7 @@ from prodkit.transports.rpc import (
     Pipelines,
     method_info,
 )
-from prodkit.transports.rpc_context import InboundCall, InboundContext, metadata_view
+from prodkit.transports.rpc.status import STATUS, to_status, trailers
 
 Registration: TypeAlias = Callable[[Any], None]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"

@@ -3,7 +3,7 @@
 import pytest
 
 from prodkit.errors import InvalidArgumentError
-from prodkit.transports.asgi_request import Metadata, idempotency_key_of
+from prodkit.transports.asgi.request import Metadata, idempotency_key_of
 
 
 @pytest.fixture

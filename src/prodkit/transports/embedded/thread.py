@@ -10,7 +10,7 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from prodkit.errors import UnavailableError
-from prodkit.transports.embedded_queues import Queues, connect
+from prodkit.transports.embedded.queues import Queues, connect
 
 T = TypeVar("T")
 #: Operations that share one commit at most; enough to make the sync cheap, few enough to be fair.

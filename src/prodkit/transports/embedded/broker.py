@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.transports.broker import DeadLetter, Delivery, Message
-from prodkit.transports.embedded_queues import Queues
-from prodkit.transports.embedded_thread import QueueThread
+from prodkit.transports.embedded.queues import Queues
+from prodkit.transports.embedded.thread import QueueThread
 
 T = TypeVar("T")
 

@@ -10,16 +10,16 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 import grpc
 
-from prodkit.transports.rpc import Pipelines, method_info, no_policies
-from prodkit.transports.rpc_calls import (
+from prodkit.transports.rpc.calls import (
     Requests,
     StreamStream,
     StreamUnary,
     UnaryStream,
     UnaryUnary,
 )
-from prodkit.transports.rpc_context import MetadataLike
-from prodkit.transports.rpc_outbound import Outbound, OutboundMethod
+from prodkit.transports.rpc.context import MetadataLike
+from prodkit.transports.rpc.method import Pipelines, method_info, no_policies
+from prodkit.transports.rpc.outbound import Outbound, OutboundMethod
 
 C = TypeVar("C")
 

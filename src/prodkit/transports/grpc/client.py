@@ -9,9 +9,9 @@ from typing import Any, Final, cast
 import grpc
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.transports.rpc import Pipelines, no_policies
-from prodkit.transports.rpc_client import RpcChannel
-from prodkit.transports.rpc_outbound import Credentials, Inject, Outbound
+from prodkit.transports.rpc.client import RpcChannel
+from prodkit.transports.rpc.method import Pipelines, no_policies
+from prodkit.transports.rpc.outbound import Credentials, Inject, Outbound
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.lb_policy_name", "round_robin"),

@@ -11,17 +11,17 @@ except ImportError as error:
         "pip install 'prodkit-services[grpc]'"
     ) from error
 
-from prodkit.transports.grpc_client import open_channel
-from prodkit.transports.grpc_server import GrpcServer
-from prodkit.transports.grpc_status import from_rpc_error, to_status
-from prodkit.transports.rpc import (
+from prodkit.transports.grpc.client import open_channel
+from prodkit.transports.grpc.server import GrpcServer
+from prodkit.transports.rpc.client import RpcChannel
+from prodkit.transports.rpc.method import (
     MethodInfo,
     Pipelines,
     forward_caller,
     idempotency_key,
     no_policies,
 )
-from prodkit.transports.rpc_client import RpcChannel
+from prodkit.transports.rpc.status import from_rpc_error, to_status
 
 __all__ = [
     "GrpcServer",
