@@ -24,12 +24,10 @@ EXTRAS = {
 #: The extras that each part needs; what is not listed needs none.
 NEEDS = {
     "prodkit.transports.http_server": {"server"},
-    "prodkit.transports.http_server.protocol": {"server"},
-    "prodkit.transports.http_server.websocket": {"server"},
     "prodkit.transports.http": {"http"},
     "prodkit.transports.grpc": {"grpc"},
     "prodkit.transports.local": {"grpc"},
-    "prodkit.transports.rpc.method": {"grpc"},
+    "prodkit.transports.rpc": {"grpc"},
     "prodkit.v1": {"grpc"},
     "prodkit.contract": {"grpc"},
     "prodkit.service.admin": {"server"},
@@ -56,9 +54,7 @@ def modules(root: Path = SOURCE / "prodkit") -> list[str]:
 
 def needs(module: str) -> frozenset[str]:
     """Return the extras of a module: those of the longest name in the table that begins its own."""
-    matching = [
-        name for name in NEEDS if module == name or module.startswith((f"{name}.", f"{name}_"))
-    ]
+    matching = [name for name in NEEDS if module == name or module.startswith(f"{name}.")]
     return frozenset(NEEDS[max(matching, key=len)]) if matching else frozenset()
 
 

@@ -1,0 +1,64 @@
+"""Tests mirror the source: each module has its test file, or the table says which one holds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SOURCE, TESTS = ROOT / "src" / "prodkit", ROOT / "tests"
+
+#: Parts that only show through their whole, and where that is tested.
+ELSEWHERE = {
+    "cli.py": "unit/contract/test_compile.py",
+    "contract/*.py": "unit/contract/test_contract.py",
+    "contract/json_*.py": "unit/contract/test_json_codec.py",
+    "contract/well_known.py": "unit/contract/test_json_codec.py",
+    "data/saga_store.py": "unit/data/test_saga_runner.py",
+    "gateway/*.py": "integration/test_gateway.py",
+    "gateway/docs.py": "integration/test_gateway_openapi.py",
+    "gateway/problems.py": "unit/gateway/test_openapi.py",
+    "gateway/schemas.py": "unit/gateway/test_openapi.py",
+    "gateway/streaming.py": "integration/test_gateway_streams.py",
+    "messaging/dead_letters.py": "unit/messaging/test_consumer.py",
+    "messaging/housekeeping.py": "unit/messaging/test_relay.py",
+    "messaging/outbox*.py": "unit/messaging/test_relay.py",
+    "policies/claim.py": "unit/policies/test_idempotency.py",
+    "policies/gcra.py": "property/test_rate_limiter_model.py",
+    "service/component.py": "unit/service/test_lifecycle.py",
+    "service/service.py": "integration/test_service_process.py",
+    "stores/memory.py": "unit/stores/test_memory_idempotency.py",
+    "telemetry/*.py": "unit/telemetry/test_observe.py",
+    "testing/clock.py": "unit/testing/test_manual_clock.py",
+    "testing/conformance.py": "unit/stores/test_memory_idempotency.py",
+    "testing/recorder.py": "unit/testing/test_event_recorder.py",
+    "transports/asgi/exchange.py": "unit/transports/asgi/test_middleware.py",
+    "transports/asgi/route.py": "unit/transports/asgi/test_guests.py",
+    "transports/broker.py": "unit/transports/embedded/test_broker.py",
+    "transports/embedded/*.py": "unit/transports/embedded/test_broker.py",
+    "transports/grpc/*.py": "integration/test_grpc_server.py",
+    "transports/http_server/*.py": "integration/test_http_server.py",
+    "transports/http_server/protocol.py": "integration/test_http_framing.py",
+    "transports/local/*.py": "integration/test_rpc_doors.py",
+    "transports/rpc/*.py": "integration/test_rpc_doors.py",
+}
+
+
+def modules() -> list[Path]:
+    """Return what somebody wrote that does more than name others."""
+    found = (path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+    return sorted(p for p in found if p.name != "__init__.py" and "_pb2" not in p.name)
+
+
+@pytest.mark.parametrize("module", modules(), ids=str)
+def test_each_module_has_its_tests(module):
+    own = TESTS / "unit" / module.parent / f"test_{module.stem.lstrip('_')}.py"
+    elsewhere = [test for pattern, test in ELSEWHERE.items() if module.match(pattern)]
+    assert own.exists() or elsewhere
+
+
+@pytest.mark.parametrize("pattern", ELSEWHERE)
+def test_the_table_is_current(pattern):
+    assert (TESTS / ELSEWHERE[pattern]).exists()
+    assert any(module.match(pattern) for module in modules())
