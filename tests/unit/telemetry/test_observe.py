@@ -357,6 +357,7 @@ async def test_a_function_behind_a_pipeline_is_observed_too(bench):
 @pytest.mark.parametrize(
     "value",
     ["a\r\nb", '"}\n{"level":"critical"', "\x1b[2J", "\u2028\u2029\x85", "\u202e", "\ud800"],
+    ids=ascii,  # a lone surrogate cannot name a test
 )
 async def test_whatever_comes_from_outside_is_one_valid_line(bench, value):
     call = http(f"GET /{value}", request_id=value, principal=Principal(value))
