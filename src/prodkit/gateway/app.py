@@ -12,6 +12,7 @@ from prodkit.contract.bindings import HttpBinding
 from prodkit.contract.json_parse import Parsers
 from prodkit.contract.json_print import Printers
 from prodkit.errors import Code, ConfigurationError, NotFoundError, ServiceError
+from prodkit.gateway.body import lead_into
 from prodkit.gateway.docs import documentation
 from prodkit.gateway.openapi import openapi
 from prodkit.gateway.routes import Endpoint, Handler, Route, RouteTable
@@ -64,7 +65,8 @@ class Gateway:
                     handler = self._handler(method, binding)
                 except ConfigurationError as error:
                     raise ConfigurationError(f"{method.full_name}: {error}") from None
-                yield Route(binding.verb, binding.template, handler, method.statuses)
+                body = binding.body.removeprefix("*")
+                yield Route(binding.verb, binding.template, handler, body, method.statuses)
 
     def _handler(self, method: MethodContract, binding: HttpBinding) -> Handler:
         channel = self._channels.get(method.service)
@@ -101,7 +103,12 @@ class Gateway:
         call = CURRENT.get()
         if call is not None and route.statuses:
             call.statuses = route.statuses
-        await route.handler(scope, receive, send, route.values(segments))
+        try:
+            await route.handler(scope, receive, send, route.values(segments))
+        except ServiceError as error:
+            if route.body:
+                lead_into(route.body, error)
+            raise
 
     async def _serve_alone(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Do the door's part where there is none: answer errors that are raised."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -11,6 +12,7 @@ from prodkit.contract.bindings import HTTP_BODY, HttpBinding, field_at
 from prodkit.contract.json_codec import parse_json
 from prodkit.contract.json_parse import Parsers, is_map
 from prodkit.contract.json_values import WELL_KNOWN, WRAPPERS, Parse, Refusal
+from prodkit.errors import ServiceError
 
 #: Puts into the arguments what the body, of a content type, says.
 ReadBody: TypeAlias = Callable[[dict[str, Any], bytes, str], None]
@@ -43,6 +45,22 @@ def body_reader(binding: HttpBinding, request: Descriptor, parsers: Parsers) -> 
         bound = {variable.field for variable in binding.template.variables}
         return _masked_body(name, parse, content, bound)
     return _json_body(name, parse)
+
+
+def lead_into(body: str, error: ServiceError) -> None:
+    """Let the pointers of `error` lead through the body that was sent, if that is one field.
+
+    They come leading through the request message, of which the body is the field `body`.
+    """
+    outer = f"/{body}"
+    if any(f"{violation.field}/".startswith(f"{outer}/") for violation in error.violations):
+        error.message = error.message.removeprefix(outer)
+        error.violations = tuple(
+            replace(violation, field=violation.field.removeprefix(outer))
+            if f"{violation.field}/".startswith(f"{outer}/")
+            else violation
+            for violation in error.violations
+        )
 
 
 def _no_body(arguments: dict[str, Any], body: bytes, content_type: str) -> None:

@@ -20,12 +20,14 @@ Handler: TypeAlias = Callable[..., Awaitable[None]]
 class Route:
     """What answers one verb at one template; doors read the template from `scope["route"]`.
 
-    `statuses` are the HTTP statuses of its own reasons.
+    `body` is the field of the request that the body is, "" for none or all of them. `statuses` are
+    the HTTP statuses of its own reasons.
     """
 
     verb: str
     template: PathTemplate
     handler: Handler
+    body: str = ""
     statuses: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -137,11 +137,11 @@ def _masked(request: pb.UpdateProductRequest) -> dict[str, str]:
         violations = [FieldViolation("/update_mask", "names nothing to change", "required")]
     values: dict[str, str] = {path: getattr(request.product, path, "") for path in paths}
     if "name" in values and not values["name"]:
-        violations.append(FieldViolation("/name", "must not be empty", "min_len"))
+        violations.append(FieldViolation("/product/name", "must not be empty", "min_len"))
     if violations:
         raise InvalidArgumentError("the change does not serve", violations=violations)
     if "price" in values:
-        values["price"] = products.price(values["price"], "/price")
+        values["price"] = products.price(values["price"], "/product/price")
     return values
 
 

@@ -151,7 +151,7 @@ def _masked(request: pb.UpdateMeRequest) -> dict[str, Any]:
     if not paths:
         violations = [FieldViolation("/update_mask", "names nothing to change", "required")]
     if "name" in paths and not request.user.name:
-        violations.append(FieldViolation("/name", "must not be empty", "min_len"))
+        violations.append(FieldViolation("/user/name", "must not be empty", "min_len"))
     if violations:
         raise InvalidArgumentError("the change does not serve", violations=violations)
     return {path: getattr(request.user, path) for path in paths}

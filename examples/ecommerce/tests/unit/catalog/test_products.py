@@ -151,7 +151,8 @@ async def test_what_must_not_change_is_named(shop, path):
 
 
 @pytest.mark.parametrize(
-    ("paths", "field"), [([], "/update_mask"), (["name"], "/name"), (["price"], "/price")]
+    ("paths", "field"),
+    [([], "/update_mask"), (["name"], "/product/name"), (["price"], "/product/price")],
 )
 async def test_a_change_to_nothing_is_named(shop, paths, field):
     product = await shop.add()

@@ -90,7 +90,7 @@ async def test_nothing_else_can_be_changed(shop, path):
     assert await get(shop, user.id) == user
 
 
-@pytest.mark.parametrize(("paths", "field"), [([], "/update_mask"), (["name"], "/name")])
+@pytest.mark.parametrize(("paths", "field"), [([], "/update_mask"), (["name"], "/user/name")])
 async def test_a_change_to_nothing_is_named(shop, paths, field):
     user = await shop.register()
     with pytest.raises(InvalidArgumentError) as caught:
