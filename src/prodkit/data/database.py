@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult, Executable, MetaData, event, text
 from sqlalchemy.engine import make_url
@@ -17,9 +17,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from prodkit.call import Call
 from prodkit.clock import seconds
 from prodkit.data.tasks import complete
 from prodkit.errors import ConfigurationError, UnavailableError
+from prodkit.pipeline import Next
+
+T = TypeVar("T")
 
 #: What SQLite says when the database, not the statement, is at fault; by primary result code.
 _AWAY = {
@@ -51,7 +55,7 @@ _CURRENT: ContextVar[Transaction | None] = ContextVar("prodkit_transaction", def
 
 
 def check_no_transaction() -> None:
-    """Refuse a remote call while this task holds a transaction; outbound doors call it first.
+    """Refuse a remote call while this task holds a transaction.
 
     The slowness of the other side would become ours: with one writer, a second of waiting in a
     transaction stops every other write for that second. Raises RuntimeError.
@@ -59,6 +63,15 @@ def check_no_transaction() -> None:
     transaction = _CURRENT.get()
     if transaction is not None and transaction.open:
         raise RuntimeError("a remote call inside a database transaction: end the transaction first")
+
+
+async def outside_transactions(call: Call, proceed: Next[T]) -> T:
+    """Let a call out unless a transaction is open: a middleware for outbound pipelines.
+
+    Raises RuntimeError, as `check_no_transaction` does.
+    """
+    check_no_transaction()
+    return await proceed(call)
 
 
 class Database:

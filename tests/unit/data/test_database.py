@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from prodkit.data.database import Database, check_no_transaction, outside_transactions
 from prodkit.errors import ConfigurationError, UnavailableError
+from prodkit.pipeline import Pipeline
 
 pytestmark = pytest.mark.anyio
 
@@ -183,6 +184,21 @@ async def test_who_is_cancelled_while_committing_leaves_after_the_commit(databas
     assert await count(database) == 1
 
 
+async def test_outside_transactions_lets_no_call_out_of_a_transaction(database):
+    calls = 0
+
+    @Pipeline(outside_transactions)
+    async def remote() -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    async with database.read():
+        with pytest.raises(RuntimeError, match="inside a database transaction"):
+            await remote()
+    assert await remote() == 1
+
+
 async def test_a_remote_call_inside_a_transaction_is_refused(database):
     check_no_transaction()
     async with database.transaction():
@@ -199,21 +215,6 @@ async def test_a_task_that_outlives_the_transaction_may_call(database):
     async def later() -> None:
         await closed.wait()
         check_no_transaction()
-
-
-async def test_outside_transactions_lets_no_call_out_of_a_transaction(database: Database) -> None:
-    calls = 0
-
-    @Pipeline(outside_transactions)
-    async def remote() -> int:
-        nonlocal calls
-        calls += 1
-        return calls
-
-    async with database.read():
-        with pytest.raises(RuntimeError, match="inside a database transaction"):
-            await remote()
-    assert await remote() == 1
 
     async with database.transaction():
         task = asyncio.create_task(later())

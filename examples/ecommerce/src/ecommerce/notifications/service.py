@@ -30,11 +30,11 @@ def build(runtime: Runtime) -> Service:
     kit = Kit(runtime, "notifications", metadata)
     settings = runtime.settings
     mail = Mail(settings.smtp_host, settings.smtp_port, sender="shop@example.com")
-    guarded = kit.pipeline(CircuitBreaker("smtp", consecutive_failures=5), Timeout(5.0))
+    guarded = kit.outbound(CircuitBreaker("smtp", consecutive_failures=5), Timeout(5.0))
     client = httpx2.AsyncClient(
         base_url=settings.provider_url,
         transport=PipelineTransport(
-            kit.pipeline(CircuitBreaker("gateways", consecutive_failures=5), Timeout(5.0)),
+            kit.outbound(CircuitBreaker("gateways", consecutive_failures=5), Timeout(5.0)),
             inject=inject,
         ),
     )

@@ -114,8 +114,15 @@ class Paying:
         return await self.follow(payment.id)
 
     async def follow(self, payment_id: str) -> Payment:
-        """Drive a payment on for as long as a caller waits, and say where it stands."""
-        await self._runner.drive(payment_id, within=self._patience)
+        """Drive a payment on for as long as a caller waits, and say where it stands.
+
+        Without a token the provider was away a moment ago: nobody waits for its return.
+        """
+        async with self._database.read() as tx:
+            payment = await repository.get(tx, payment_id)
+            means = None if payment is None else await repository.get_means(tx, payment.handle)
+        at_hand = means is not None and bool(means["token"])
+        await self._runner.drive(payment_id, within=self._patience if at_hand else 0.0)
         return await self.get(payment_id)
 
     async def get(self, payment_id: str) -> Payment:

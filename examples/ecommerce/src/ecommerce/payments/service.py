@@ -90,7 +90,7 @@ def _client(kit: Kit) -> httpx2.AsyncClient:
     nothing after that.
     """
     settings = kit.settings
-    pipeline = kit.pipeline(
+    pipeline = kit.outbound(
         Retry(on=(Code.UNAVAILABLE, Code.INTERNAL), attempts=2, wait_initial=0.05, wait_max=0.5),
         CircuitBreaker("provider", consecutive_failures=5, break_duration=2.0),
         Timeout(settings.provider_timeout),

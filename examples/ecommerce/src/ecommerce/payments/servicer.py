@@ -90,10 +90,10 @@ class PaymentServicer(rpc.PaymentServiceServicer):
         return pb.PreparedPayment(handle=await self._paying.prepare(request.user_id, means))
 
     async def PayOrder(self, request: pb.PayOrderRequest, context: Context) -> pb.Payment:
-        """Pay, for orders; the order's payment is begun once and followed after that."""
+        """Pay, for orders: the payment is begun once; asking again only tells how it stands."""
         payment = await self._paying.of_order(request.order_id)
         if payment is not None and payment.handle == request.handle:
-            return _payment(await self._paying.follow(payment.id))
+            return _payment(payment)
         bill = await self._orders.bill(request.order_id)
         return _payment(await self._paying.pay(bill, request.handle, new_id("payment")))
 

@@ -11,6 +11,10 @@ from ecommerce.orders.application.placing import Placing, Wish, merged
 from ecommerce.orders.application.ports import Catalog, Payments, Work
 from ecommerce.orders.domain.order import Line, Order, PaymentStatus, Status
 
+#: Seconds until a payment that is under way is looked at again; the order itself does not wait for
+#: that: payments confirms it.
+LOOK_AGAIN = 10.0
+
 
 class DeclinedError(FailedPreconditionError):
     """The payment did not go through; the order is cancelled."""
@@ -49,7 +53,10 @@ class CheckoutSteps:
             await self._fulfilment.payment_stands(order_id, PaymentStatus.FAILED, payment.id)
             raise CompensateError(payment.message or "the payment did not go through")
         await self._fulfilment.payment_stands(order_id, PaymentStatus.PENDING, payment.id)
-        raise UnavailableError("the payment is under way", reason="PAYMENT_PENDING")
+        # Payments has waited already; whoever waits for the checkout need not wait again.
+        raise UnavailableError(
+            "the payment is under way", reason="PAYMENT_PENDING", retry_after=LOOK_AGAIN
+        )
 
     async def _cancel(self, run: StepRun) -> None:
         """Cancel the order: its event releases the stock, and refunds what was paid."""
