@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
+from ecommerce.settings import ShopSettings
+from pydantic import SecretStr
 
 from prodkit.errors import CircuitOpenError
 
@@ -96,8 +98,22 @@ async def test_a_bare_function_is_a_middleware(capsys):
     assert capsys.readouterr().out == "double OK\n"
 
 
-def test_it_is_short():
-    assert len(README.splitlines()) < 150
+@pytest.mark.parametrize(
+    ("page", "lines"), [("README.md", 150), ("examples/ecommerce/README.md", 120)]
+)
+def test_it_is_short(page, lines):
+    assert len((ROOT / page).read_text("utf-8").splitlines()) < lines
+
+
+def test_the_shops_settings_are_what_its_readme_says():
+    page = (ROOT / "examples/ecommerce/README.md").read_text("utf-8")
+    rows = re.findall(r"^\| ((?:`SHOP_\w+`(?:, )?)+) \| (.+?) \|", page, re.MULTILINE)
+    assert len(rows) == 8
+    for names, defaults in rows:
+        for name, told in zip(re.findall(r"SHOP_(\w+)", names), defaults.split(", "), strict=False):
+            default = ShopSettings.model_fields[name.lower()].default
+            if not isinstance(default, SecretStr) and default is not None:
+                assert str(default).removesuffix(".0") == told.strip("`").removesuffix(".0")
 
 
 @pytest.mark.parametrize("page", PAGES)
