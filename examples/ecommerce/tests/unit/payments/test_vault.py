@@ -43,6 +43,17 @@ def test_beyond_its_capacity_the_oldest_goes():
     assert [vault.get(f"m-{number}") is not None for number in range(5)] == [False] * 2 + [True] * 3
 
 
+def test_what_is_handed_in_again_is_the_youngest():
+    clock = Clock()
+    vault = Vault(capacity=2, lifetime=100.0, now=clock)
+    vault.put("m-1", means())
+    vault.put("m-2", means())
+    clock.time = 50.0
+    vault.put("m-1", means())
+    clock.time = 100.0
+    assert (vault.get("m-1"), vault.get("m-2")) == (means(), None)
+
+
 def test_shows_nothing_of_what_it_holds():
     vault = Vault(now=Clock())
     vault.put("m-1", means())
