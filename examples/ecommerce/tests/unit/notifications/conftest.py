@@ -66,9 +66,8 @@ async def shop(open_database, clock, events):
     def dispatcher(**options):
         senders = {name: channel.send for name, channel in channels.items()}
         metrics = NotificationMetrics(CollectorRegistry())
-        return Dispatcher(
-            database, senders, metrics, pipeline=Pipeline(), now=clock.wall, **options
-        )
+        options = {"pipeline": Pipeline(), **options}
+        return Dispatcher(database, senders, metrics, now=clock.wall, **options)
 
     async def rows():
         async with database.read() as tx:

@@ -1,8 +1,11 @@
 import asyncio
 
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
+from prodkit.call import Kind, current_call
 from prodkit.errors import UnavailableError
 from prodkit.messaging.event import Event
+from prodkit.pipeline import Pipeline
 
 from ecommerce.notifications.dispatch import LEASE, LONGEST_WAIT, MAX_ATTEMPTS
 
@@ -78,6 +81,30 @@ async def test_one_that_cannot_be_sent_holds_up_no_other(shop, tell, mail):
     await shop.dispatcher(parallel=1).send_due()
     assert len(mail.sent) == 2
     assert sorted(await statuses(shop)) == [("pending", 1), ("sent", 1), ("sent", 1)]
+
+
+async def test_an_attempt_is_a_call_in_the_trace_and_the_request_of_the_event(
+    shop, tell, mail, clock
+):
+    calls = []
+
+    async def watch(call, proceed):
+        assert current_call() is call
+        calls.append(call)
+        return await proceed(call)
+
+    with use_span(NonRecordingSpan(SpanContext(0xAB, 0xCD, is_remote=False))):
+        data = {"order_id": "order-1", "user_id": "user-1"}
+        await shop.telling.handle(Event("order.shipped", "order-1", data, request_id="r-1"))
+    mail.errors = [UnavailableError("away")]
+    for _ in range(2):
+        await shop.dispatcher(pipeline=Pipeline(watch)).send_due()
+        await clock.advance(LONGEST_WAIT)
+    assert [call.attempt for call in calls] == [1, 2]
+    assert {(call.operation, call.kind, call.request_id) for call in calls} == {
+        ("send email", Kind.CONSUMER, "r-1")
+    }
+    assert calls[0].metadata == {"traceparent": f"00-{0xAB:032x}-{0xCD:016x}-00"}
 
 
 async def test_processes_share_the_work(shop, tell, mail):
