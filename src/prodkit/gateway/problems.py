@@ -78,7 +78,8 @@ RESPONSES = {str(status): response(status) for status in _MEANING}
 def statuses(method: MethodContract, binding: HttpBinding) -> Iterator[int]:
     """Yield the statuses, in order, with which one binding of a method may refuse."""
     for status in sorted({*_MEANING, *method.statuses.values()}):
-        if status in (401, 403) and method.access.public:
+        # A token that does not hold is refused by public methods too, hence 401.
+        if status == 403 and method.access.public:
             continue
         if status in (408, 413, 415) and not binding.body:
             continue

@@ -60,7 +60,9 @@ def test_access_becomes_security(paths):
     assert paths["/api/v1/books"]["post"]["security"] == [{"bearerAuth": []}]
     assert paths["/api/v1/books"]["get"]["security"] == []
     assert "401" in paths["/api/v1/books"]["post"]["responses"]
-    assert "401" not in paths["/api/v1/books"]["get"]["responses"]
+    assert "403" in paths["/api/v1/books"]["post"]["responses"]
+    assert "401" in paths["/api/v1/books"]["get"]["responses"]  # a token that does not hold
+    assert "403" not in paths["/api/v1/books"]["get"]["responses"]
 
 
 @pytest.mark.parametrize(
