@@ -28,7 +28,9 @@ _SERVER_ERRORS = frozenset(
 def initial_name(call: Call) -> str:
     """Return a name of few values for a call that has not been routed yet."""
     if call.transport == "http":
-        method = call.operation.partition(" ")[0]
+        method, _, target = call.operation.partition(" ")
+        if call.kind is Kind.CLIENT and target.startswith("/"):  # a template, not a host
+            return call.operation
         return method if method in semconv.HTTP_METHODS else "HTTP"
     if call.transport == "message":
         return f"{_message_verb(call.kind)} {call.operation}"

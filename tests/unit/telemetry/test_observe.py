@@ -293,6 +293,15 @@ async def test_nested_calls_make_one_trace(bench):
     assert trace.get_current_span() is trace.INVALID_SPAN
 
 
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [("POST /v1/charges/{id}", "POST /v1/charges/{id}"), ("POST provider.example", "POST")],
+)
+async def test_a_request_sent_is_named_by_its_template(bench, operation, name):
+    await bench.run(Call(operation, Kind.CLIENT, transport="http"), answer(operation, 200))
+    assert bench.spans[0].name == name
+
+
 async def test_messages_are_named_by_what_is_done_with_them(bench):
     async def leaf(call):
         return None

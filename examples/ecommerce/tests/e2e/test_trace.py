@@ -17,7 +17,14 @@ from harness import Shop, eventually
 SERVICES = {"gateway", "orders", "catalog", "users", "payments", "notifications"}
 HANDLING = "process notifications order.confirmed"
 #: What sagas did in the background, after the answer.
-STEPS = {"checkout.pay", "payment.token", "payment.authorize", "payment.capture", "payment.confirm"}
+STEPS = {
+    "POST /v1/tokens",
+    "checkout.pay",
+    "payment.token",
+    "payment.authorize",
+    "payment.capture",
+    "payment.confirm",
+}
 Span = dict[str, Any]
 
 
