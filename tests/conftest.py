@@ -3,6 +3,7 @@
 import importlib
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
@@ -35,3 +36,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     sys.path.insert(0, str(root))
     modules = ("library.v1.library_pb2", "library.v1.library_pb2_grpc", "library.librarian")
     return Library(root, *map(importlib.import_module, modules))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[pytest.TestReport]:
+    """Write what was captured so that it can travel: xdist refuses lone surrogates."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
