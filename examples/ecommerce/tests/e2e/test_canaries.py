@@ -50,13 +50,14 @@ def missing(database: Path, table: str) -> Iterator[None]:
 class Canaries:
     """A shop, the secrets that it was told or told us, and every body that it answered with."""
 
-    def __init__(self, own_shop: Callable[..., Shop], spans: Path) -> None:
+    def __init__(self, folder: Path) -> None:
         self.words = {kind: word(kind) for kind in ("webhook", "idempotency", "admin", "dsn")}
         self.cards: list[str] = []
         self.bodies: list[bytes] = []
-        self.spans = spans
-        self.shop = own_shop(
-            spans_file=spans,
+        self.spans = folder.with_name("spans.jsonl")
+        self.shop = Shop(
+            folder,
+            spans_file=self.spans,
             sample_ratio=1,
             log_level="debug",
             payment_patience=1,
@@ -64,6 +65,8 @@ class Canaries:
             idempotency_secret=self.words["idempotency"],
             admin_token=self.words["admin"],
         )
+        address = self.shop.sandbox_url.replace("://", f"://shop:{self.words['dsn']}@")
+        self.shop.env["SHOP_SANDBOX_URL"] = address
         self.shop.api.event_hooks["response"].append(self._keep)
 
     def _keep(self, response: httpx2.Response) -> None:
@@ -117,8 +120,15 @@ class Canaries:
 
 
 @pytest.fixture
-def canaries(own_shop: Callable[..., Shop], tmp_path: Path) -> Canaries:
-    return Canaries(own_shop, tmp_path / "spans.jsonl")
+def canaries(tmp_path: Path) -> Iterator[Canaries]:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    canaries = Canaries(folder)
+    try:
+        canaries.shop.start()
+        yield canaries
+    finally:
+        canaries.shop.close()
 
 
 def sessions(canaries: Canaries) -> dict[str, str]:
