@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from prodkit.errors import ConfigurationError
 from prodkit.service.settings import load_settings
 
 from ecommerce.settings import ShopSettings
@@ -77,8 +78,12 @@ def audit(
 
 
 def main() -> None:
-    """Run the command."""
-    app(prog_name="ecommerce")
+    """Run the command; exit with 2 where it is told what cannot work."""
+    try:
+        app(prog_name="ecommerce")
+    except ConfigurationError as error:
+        typer.echo(f"cannot start: {error}", err=True)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":
