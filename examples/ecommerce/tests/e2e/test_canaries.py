@@ -252,7 +252,7 @@ def test_39_secrets_are_found_nowhere(canaries: Canaries) -> None:
     keys = canaries.shop.folder / "var" / "keys"
     for path in keys.iterdir():
         for key in json.loads(path.read_text())["keys"]:
-            canaries.words[f"private key {path.stem}"] = key["d"]
+            canaries.words[f"private key {path.stem} {key['kid']}"] = key["d"]
         path.rename(path.with_suffix(".elsewhere"))
     found = [hit for hit in canaries.hunt() if ".elsewhere" not in hit]
     assert found == []
