@@ -250,7 +250,7 @@ def test_39_secrets_are_found_nowhere(canaries: Canaries) -> None:
     assert canaries.spilt() == []
     assert canaries.shop.shop.terminate() == 0
     keys = canaries.shop.folder / "var" / "keys"
-    for path in keys.iterdir():
+    for path in sorted(keys.iterdir()):
         for key in json.loads(path.read_text())["keys"]:
             canaries.words[f"private key {path.stem} {key['kid']}"] = key["d"]
         path.rename(path.with_suffix(".elsewhere"))
