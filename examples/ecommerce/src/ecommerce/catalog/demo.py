@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from prodkit.data.database import Database
 from sqlalchemy import func, select
 
 from ecommerce.catalog import products, tables
@@ -23,17 +22,16 @@ class DemoProducts:
 
     name = "demo products"
 
-    def __init__(self, database: Database, units: Units) -> None:
-        self._database = database
+    def __init__(self, units: Units) -> None:
         self._units = units
 
     async def start(self) -> None:
         """Put the goods on sale, unless something is."""
-        async with self._database.read() as tx:
-            found = await tx.execute(select(func.count()).select_from(tables.products))
+        async with self._units() as work:
+            # In the writing transaction: another process may be starting on the same folder.
+            found = await work.execute(select(func.count()).select_from(tables.products))
             if found.scalar_one():
                 return
-        async with self._units() as work:
             for number, (name, description, price, category, stock) in enumerate(GOODS, 1):
                 now = products.stamp()
                 await products.add(

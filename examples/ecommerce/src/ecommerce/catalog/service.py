@@ -30,7 +30,7 @@ def build(runtime: Runtime) -> Service:
     async def order_cancelled(event: Event, work: Work) -> None:
         await stock.release_in(work, event.data["order_id"])
 
-    demo = [DemoProducts(kit.database, kit.units)] if settings.environment == "demo" else []
+    demo = [DemoProducts(kit.units)] if settings.environment == "demo" else []
     return kit.service(
         contract=[catalog_pb2],
         registrations=[
