@@ -1,8 +1,29 @@
-"""What every test of the shop may ask for."""
+"""What every test of the shop may ask for, and which of them run in one process."""
+
+import re
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadGroupScheduling
+
+_OVER_A_MESH = re.compile(r"/e2e/.*\[(local|grpc)\b")
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+class OneShopPerMesh(LoadGroupScheduling):
+    """Gives all tests over one mesh to one process, so that the shop they share starts once.
+
+    Marks would say it too, but xdist 3.8 passes them on in a way that pytest 9.2 no longer reads.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        found = _OVER_A_MESH.search(nodeid)
+        return super()._split_scope(nodeid) if found is None else f"shop over {found[1]}"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
+    return OneShopPerMesh(config, log) if config.getvalue("dist") == "loadgroup" else None

@@ -39,7 +39,8 @@ def run(config: Path) -> int:
         from ecommerce.platform import build
 
         async def answers() -> None:
-            await _await_sandbox(outside, settings.provider_url)
+            shop = f"http://127.0.0.1:{settings.port}/health/ready"
+            await _answer(outside, shop, f"{settings.provider_url}/health")
 
         build(settings, Announcement(answers, lambda: _explain(settings))).run()
     except SystemExit as end:
@@ -70,17 +71,21 @@ def _start_sandbox(config: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
 
 
-async def _await_sandbox(outside: subprocess.Popen[bytes], url: str) -> None:
-    """Return once the sandbox answers; the lifecycle bounds the wait."""
-    async with httpx2.AsyncClient(base_url=url, timeout=1.0) as client:
-        while outside.poll() is None:
-            try:
-                if (await client.get("/health")).is_success:
-                    return
-            except httpx2.TransportError:
-                pass
-            await asyncio.sleep(0.05)
-    raise OSError(f"the sandbox ended with code {outside.returncode}; its last lines say why")
+async def _answer(outside: subprocess.Popen[bytes], *urls: str) -> None:
+    """Return once all of `urls` answer well; OSError if the child ends instead."""
+    async with httpx2.AsyncClient(timeout=1.0) as client:
+        for url in urls:
+            while not await _answers(client, url):
+                if outside.poll() is not None:
+                    raise OSError(f"the sandbox ended with code {outside.returncode}")
+                await asyncio.sleep(0.05)
+
+
+async def _answers(client: httpx2.AsyncClient, url: str) -> bool:
+    try:
+        return (await client.get(url)).is_success
+    except httpx2.TransportError:
+        return False
 
 
 def _stop(outside: subprocess.Popen[bytes]) -> None:
@@ -107,21 +112,35 @@ def _explain(settings: ShopSettings) -> None:
 
 
 class Announcement:
-    """Says that the shop is open, as the last of the parts to start, once all of it `answers`."""
+    """Says that the shop is open once all of it `answers`; dies of what that raises."""
 
     name = "announcement"
-    edge = True
 
     def __init__(
         self, answers: Callable[[], Awaitable[None]], announce: Callable[[], None]
     ) -> None:
         self._answers = answers
         self._announce = announce
+        self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Wait, then say it."""
-        await self._answers()
-        self._announce()
+        """Begin to wait: the shop is ready only when all its parts have started, this one too."""
+        self._task = asyncio.create_task(self._run(), name=self.name)
 
     async def stop(self, grace: float) -> None:
         """Say nothing more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait((self._task,))
+
+    async def wait(self) -> None:
+        """Raise what ended it; return when it is stopped."""
+        if self._task is not None:
+            await asyncio.wait((self._task,))
+            if not self._task.cancelled():
+                self._task.result()
+
+    async def _run(self) -> None:
+        await self._answers()
+        self._announce()
+        await asyncio.Event().wait()
