@@ -164,7 +164,7 @@ async def test_stop_finishes_what_is_in_flight_and_then_the_lifespan(client, ser
     assert shop.log == ["opened", "closed"]
 
 
-async def test_what_does_not_finish_is_cancelled_awaited_and_answered(client, server, shop):
+async def test_what_does_not_finish_is_cancelled_awaited_and_answered(client, server, shop, caplog):
     request = asyncio.create_task(client.get("/slow"))
     await shop.entered.wait()
     began = time.monotonic()
@@ -174,6 +174,7 @@ async def test_what_does_not_finish_is_cancelled_awaited_and_answered(client, se
     response = await request
     assert response.status_code == 503
     assert response.json()["reason"] == "SHUTTING_DOWN"
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_stop_that_is_cancelled_cuts_at_once(client, server, shop):

@@ -190,17 +190,23 @@ class _Probe:
 
     async def _run(self, max_age: float) -> None:
         began = self._clock.monotonic()
-        error = ""
+        # What does not even end when it is cancelled has failed all the same.
+        overdue = self._clock.call_later(
+            self._check.timeout, lambda: self._found("timeout", since=began)
+        )
         try:
             error = await self._ask()
         finally:
-            now = self._clock.monotonic()
+            overdue.cancel()
             self._task = None
-            self._fresh_until = now + max_age
+            self._fresh_until = self._clock.monotonic() + max_age
+        self._found(error, since=began)
+
+    def _found(self, error: str, *, since: float) -> None:
         status = self._failure(self._check) if error else Status.HEALTHY
         if status is not self.result.status:
             _log.info("health changed", check=self._check.name, status=status.value, error=error)
-        self.result = Result(status, now - began, error)
+        self.result = Result(status, self._clock.monotonic() - since, error)
 
     async def _ask(self) -> str:
         """Return what went wrong, in a word; who asks may be a stranger."""

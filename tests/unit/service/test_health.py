@@ -1,4 +1,6 @@
 import asyncio
+from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
 from httpx2 import ASGITransport, AsyncClient
@@ -136,6 +138,31 @@ async def test_a_hanging_dependency_does_not_hold_the_probe(health, database, cl
         assert asking.result().status is expected
         await clock.advance(0.95)
     assert asking.result().results["database"].error == "timeout"
+
+
+async def test_a_check_that_cannot_be_cancelled_fails_in_time(health, database, clock):
+    await health.report()
+    stuck = asyncio.Event()
+
+    async def wait_without_end(_):
+        while not stuck.is_set():
+            with suppress(asyncio.CancelledError):
+                await stuck.wait()
+
+    database.takes, database.clock = 1, SimpleNamespace(sleep=wait_without_end)
+    await clock.advance(1)
+    asking = asyncio.create_task(health.report())
+    await clock.advance(0.05)
+    assert asking.result().status is Status.HEALTHY
+    await clock.advance(1)
+    asking = asyncio.create_task(health.report())
+    await clock.advance(0.05)
+    assert asking.result().results["database"].error == "timeout"
+    assert not asking.result().ready
+    stuck.set()
+    database.takes = 0
+    await clock.advance(1.1)
+    assert (await health.report()).ready
 
 
 async def test_what_was_never_found_out_is_not_healthy(health, database, clock):

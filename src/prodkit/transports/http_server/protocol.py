@@ -210,7 +210,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._violate(_malformed("a websocket handshake has no body"))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        task = self.loop.create_task(cycle.run_asgi(app), context=self.server_state.context.copy())
+        run = cycle.run_asgi(_cuttable(app, cycle))
+        task = self.loop.create_task(run, context=self.server_state.context.copy())
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -243,6 +244,23 @@ class HttpProtocol(HttpToolsProtocol):
         fields = b"".join(b"%s: %s\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n" + body)
         self.transport.linger()  # type: ignore[attr-defined]
+
+
+def _cuttable(app: Any, cycle: RequestResponseCycle) -> Any:
+    """Let a request that the stop cuts off end quietly, once the guest has cleaned up behind it.
+
+    Whatever else gets here is an accident, which uvicorn logs with its stack.
+    """
+
+    async def guest(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not cycle.response_complete:  # half an answer, or none: nothing may follow it
+                cycle.disconnected = True
+                cycle.transport.close()
+
+    return guest
 
 
 def _malformed(why: str) -> ServiceError:
