@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import attach, detach, get_current
-from opentelemetry.trace import NonRecordingSpan, Span
+from opentelemetry.trace import Span
 
 from prodkit.call import Call, Kind
 from prodkit.errors import FAILURE_CODES, Code
@@ -16,6 +16,7 @@ from prodkit.policies.circuit_breaker import CircuitClosed, CircuitHalfOpened, C
 from prodkit.policies.claim import ClaimLost, StoreFailed
 from prodkit.telemetry import spans
 from prodkit.telemetry.access import access_line
+from prodkit.telemetry.kept_span import KeptSpan
 from prodkit.telemetry.logs import encode_line
 from prodkit.telemetry.metrics import Series
 from prodkit.telemetry.outcome import Outcome, outcome_of
@@ -84,9 +85,8 @@ class Observe:
     def _finish(self, outcome: Outcome, span: Span, now: float) -> None:
         self._count(outcome, now)
         self._log(outcome, span)
-        if not isinstance(span, NonRecordingSpan):
+        if isinstance(span, KeptSpan):
             spans.complete(span, outcome, self._telemetry.redactor)
-            span.end()
 
     def _count(self, outcome: Outcome, now: float) -> None:
         call, code = outcome.call, outcome.code

@@ -14,6 +14,7 @@ from prodkit.errors import Code, RejectedError, ServiceError
 from prodkit.events import Event
 from prodkit.security.redaction import Redactor
 from prodkit.telemetry import semconv
+from prodkit.telemetry.kept_span import KeptSpan
 from prodkit.telemetry.outcome import Outcome
 
 Attributes = dict[str, AttributeValue]
@@ -37,8 +38,8 @@ def initial_name(call: Call) -> str:
     return call.operation.removeprefix("/")
 
 
-def complete(span: Span, outcome: Outcome, redactor: Redactor) -> None:
-    """Say on a recorded span how its call went; its exception by name, never by its stack."""
+def complete(span: KeptSpan, outcome: Outcome, redactor: Redactor) -> None:
+    """End a span, saying how its call went; its exception by name, never by its stack."""
     call = outcome.call
     attributes: Attributes = {}
     if outcome.code is not Code.OK:
@@ -50,14 +51,13 @@ def complete(span: Span, outcome: Outcome, redactor: Redactor) -> None:
     describe = _DESCRIBE.get(call.transport)
     if describe is not None:
         describe(attributes, outcome)
-    if outcome.path and outcome.matched:
-        span.update_name(outcome.operation)
     if isinstance(outcome.error, Exception):  # cancelled is neither success nor failure
         _explain(span, attributes, outcome.error, redactor)
     if _failed(outcome):
         attributes.setdefault(semconv.ERROR_TYPE, str(outcome.status or outcome.code.name))
         span.set_status(StatusCode.ERROR)
-    span.set_attributes(attributes)
+    name = outcome.operation if outcome.path and outcome.matched else None
+    span.close(name, attributes)
 
 
 def record_event(span: Span, event: Event, redactor: Redactor) -> None:

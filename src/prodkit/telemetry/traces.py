@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextvars import ContextVar
 from random import getrandbits
+from typing import cast
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, Tracer, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, ParentBased, Sampler, SamplingResult
 from opentelemetry.trace import (
@@ -25,6 +25,7 @@ from opentelemetry.util.types import Attributes
 
 from prodkit.call import Call, Kind
 from prodkit.telemetry import semconv
+from prodkit.telemetry.kept_span import KeptSpan, Processors, Workshop
 from prodkit.telemetry.propagation import RANDOM, SAMPLED, parse, parse_tracestate
 from prodkit.telemetry.spans import initial_name
 
@@ -34,9 +35,7 @@ _NOWHERE = Context()
 #: The API keeps the key to itself, but shows what it puts there.
 (_SPAN_KEY,) = trace.set_span_in_context(trace.INVALID_SPAN, _NOWHERE)
 _KINDS = {kind: SpanKind[kind.name] for kind in Kind}
-
-#: The id of the trace that is about to begin: the decision to keep it was taken over this id.
-_NEXT_TRACE_ID: ContextVar[int] = ContextVar("prodkit_next_trace_id", default=0)
+_KEPT = TraceFlags(SAMPLED | RANDOM)
 
 
 class RatioSampler(Sampler):
@@ -77,7 +76,7 @@ class _Ids(IdGenerator):
         return getrandbits(64) or 1
 
     def generate_trace_id(self) -> int:
-        return _NEXT_TRACE_ID.get() or getrandbits(128) or 1
+        return getrandbits(128) or 1
 
     def is_trace_id_random(self) -> bool:
         return True
@@ -91,6 +90,7 @@ def tracer_provider(
         sampler=ParentBased(RatioSampler(sample_ratio)),
         resource=Resource.create({semconv.SERVICE_NAME: service}),
         id_generator=_Ids(),
+        active_span_processor=Processors(),  # type: ignore[no-untyped-call]  # the SDK's __init__
         shutdown_on_exit=False,
     )
     for processor in processors:
@@ -124,11 +124,13 @@ def context_of(span: Span, base: Context) -> Context:
 class SpanStarter:
     """Begins the span of a call: a real one if the trace is kept, else one that only has ids."""
 
-    __slots__ = ("_bound", "_tracer")
+    __slots__ = ("_bound", "_processors", "_workshop")
 
     def __init__(self, provider: TracerProvider, sample_ratio: float) -> None:
         self._bound = RatioSampler(sample_ratio).bound
-        self._tracer = provider.get_tracer("prodkit")
+        tracer = cast("Tracer", provider.get_tracer("prodkit"))
+        self._processors = cast("Processors", tracer.span_processor)
+        self._workshop = Workshop(provider, self._processors)
 
     def inbound(self, call: Call) -> Span:
         """Begin the span of a call that came in, under the caller's span if it told us of one.
@@ -151,9 +153,8 @@ class SpanStarter:
             return UnkeptSpan(trace_id, flags & RANDOM, state)
         remote = SpanContext(trace_id, span_id, True, TraceFlags(flags), state)
         # a message is handled when it is handled: the conventions ask for a link beside the parent
-        links = [Link(remote)] if call.kind is Kind.CONSUMER else None
-        context = context_of(NonRecordingSpan(remote), _NOWHERE)
-        return self._tracer.start_span(initial_name(call), context, _KINDS[call.kind], links=links)
+        links = (Link(remote),) if call.kind is Kind.CONSUMER else ()
+        return self._child(call, remote, links, context_of(NonRecordingSpan(remote), _NOWHERE))
 
     def outbound(self, call: Call) -> Span:
         """Begin a span under the current one; in a trace that is not kept that one serves on."""
@@ -163,14 +164,26 @@ class SpanStarter:
             return self._root(call)
         if not context.trace_flags.sampled:
             return NonRecordingSpan(context)
-        return self._tracer.start_span(initial_name(call), kind=_KINDS[call.kind])
+        return self._child(call, context, (), None)
 
     def _root(self, call: Call) -> Span:
         trace_id = getrandbits(128) or 1
         if trace_id & _RANDOM_MASK >= self._bound:
             return UnkeptSpan(trace_id, RANDOM)
-        token = _NEXT_TRACE_ID.set(trace_id)
-        try:
-            return self._tracer.start_span(initial_name(call), _NOWHERE, _KINDS[call.kind])
-        finally:
-            _NEXT_TRACE_ID.reset(token)
+        context = SpanContext(trace_id, getrandbits(64) or 1, False, _KEPT)
+        span = KeptSpan(self._workshop, initial_name(call), context, None, _KINDS[call.kind])
+        if self._processors.hear_starts:
+            span.build(_NOWHERE)
+        return span
+
+    def _child(
+        self, call: Call, parent: SpanContext, links: Sequence[Link], within: Context | None
+    ) -> KeptSpan:
+        flags = TraceFlags(parent.trace_flags & (SAMPLED | RANDOM))
+        state = parent.trace_state
+        context = SpanContext(parent.trace_id, getrandbits(64) or 1, False, flags, state)
+        name, kind = initial_name(call), _KINDS[call.kind]
+        span = KeptSpan(self._workshop, name, context, parent, kind, links)
+        if self._processors.hear_starts:
+            span.build(within)
+        return span
