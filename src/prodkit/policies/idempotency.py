@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -101,7 +102,7 @@ class Idempotency:
     run again, several times the longest transaction; `retention`: seconds that answers are kept.
     """
 
-    __slots__ = ("_clock", "_required", "_scope", "_secret", "_store", "_terms", "traits")
+    __slots__ = ("_asked", "_clock", "_required", "_scope", "_secret", "_store", "_terms", "traits")
 
     def __init__(
         self,
@@ -127,6 +128,8 @@ class Idempotency:
         self._scope = scope
         self._required = required
         self._clock = clock
+        #: By key: what came of asking the store, from then on until the handler has ended.
+        self._asked: dict[str, asyncio.Future[Record]] = {}
 
     async def __call__(self, call: Call, proceed: Next[T], /) -> T:
         """Run `call` under its key, or answer it as its key was answered before."""
@@ -139,10 +142,35 @@ class Idempotency:
             call, codec, self._store, _id(self._scope(call), key), self._terms, self._clock
         )
         fingerprint = hmac.digest(self._secret, await codec.content(), "sha256")
-        record = await claim.take(fingerprint)
-        if record is None:
+        record = await self._claimed(claim, fingerprint)
+        if record is not None:
+            return cast("T", _answer(call, codec, record, fingerprint))
+        try:
             return await _run(call, claim, proceed)
-        return cast("T", _answer(call, codec, record, fingerprint))
+        finally:
+            del self._asked[claim.id]
+
+    async def _claimed(self, claim: Claim, fingerprint: bytes) -> Record | None:
+        """Claim the key; return what stands in the way.
+
+        The store is asked once at a time for each key: callers of this process that send one
+        together hear what the first of them heard, and do not queue for the database.
+        """
+        while (asked := self._asked.get(claim.id)) is not None:
+            await asyncio.wait({asked})
+            if not asked.cancelled():
+                return asked.result()
+        self._asked[claim.id] = asked = asyncio.get_running_loop().create_future()
+        try:
+            record = await claim.take(fingerprint)
+        except BaseException:
+            asked.cancel()
+            del self._asked[claim.id]
+            raise
+        asked.set_result(record or Record(fingerprint))
+        if record is not None:
+            del self._asked[claim.id]
+        return record
 
 
 async def _run(call: Call, claim: Claim, proceed: Next[T]) -> T:

@@ -327,12 +327,12 @@ async def test_who_was_taken_over_hears_of_it_and_completes_nothing():
     first = asyncio.create_task(shop.send(call))
     await shop.clock.advance(31.0)
     assert heard == [ClaimLost("idempotency")]
-    shop.act = None
-    assert await shop.send(ask()) == "receipt 2"
+    elsewhere = Shop(shop.store, clock=shop.clock)
+    assert await elsewhere.send(ask()) == "receipt 1"
     finish.set()
     with pytest.raises(LostClaimError):
         await first
-    assert await shop.send(ask()) == "receipt 2"
+    assert await shop.send(ask()) == "receipt 1"
 
 
 async def test_a_release_that_fails_does_not_hide_the_handlers_error():
@@ -435,8 +435,8 @@ async def test_whoever_was_taken_over_hears_of_it_when_completing():
     first = asyncio.create_task(shop.send(ask()))
     await shop.clock.settle()
     shop.clock.jump_wall(31.0)  # the process was stopped, its heartbeats with it
-    shop.act = None
-    assert await shop.send(ask()) == "receipt 2"
+    elsewhere = Shop(shop.store, clock=shop.clock)
+    assert await elsewhere.send(ask()) == "receipt 1"
     go_on.set()
     with pytest.raises(LostClaimError):
         await first
@@ -495,3 +495,65 @@ async def test_fingerprints_are_keyed_and_a_new_secret_never_runs_an_old_key_twi
 def test_an_option_that_cannot_work_is_refused_by_name(options, named):
     with pytest.raises(ValueError, match=named):
         Idempotency(MemoryIdempotencyStore(), **({"secret": SECRET} | options))
+
+
+class Asked(MemoryIdempotencyStore):
+    """A store that takes a turn of the loop for each claim, counts them, and can be away once."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+        self.away = False
+
+    async def claim(self, *args, **options):
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.away:
+            self.away = False
+            raise UnavailableError("away")
+        return await super().claim(*args, **options)
+
+
+async def test_a_key_sent_a_hundred_times_at_once_asks_the_store_once():
+    shop = Shop(Asked())
+    answers = await asyncio.gather(*(shop.send(ask()) for _ in range(100)), return_exceptions=True)
+    assert answers.count("receipt 1") == 1
+    assert sum(isinstance(answer, AbortedError) for answer in answers) == 99
+    assert (shop.runs, shop.store.asked) == (1, 1)
+
+
+async def test_an_answer_is_replayed_to_all_who_ask_at_once():
+    shop = Shop(Asked())
+    await shop.send(ask())
+    assert await asyncio.gather(*(shop.send(ask()) for _ in range(9))) == ["receipt 1"] * 9
+    assert shop.store.asked == 2
+
+
+async def test_together_with_the_first_another_payload_is_refused_as_such():
+    shop = Shop(Asked())
+    first, other = await asyncio.gather(
+        shop.send(ask()), shop.send(ask(content="20 EUR")), return_exceptions=True
+    )
+    assert first == "receipt 1"
+    assert isinstance(other, InvalidArgumentError)
+
+
+async def test_when_the_first_learns_nothing_the_next_asks_the_store():
+    shop = Shop(Asked())
+    shop.store.away = True
+    answers = await asyncio.gather(*(shop.send(ask()) for _ in range(3)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [UnavailableError, str, AbortedError]
+    first = asyncio.create_task(shop.send(ask(key="other")))
+    second = asyncio.create_task(shop.send(ask(key="other")))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == "receipt 2"
+
+
+async def test_who_waits_for_the_first_and_is_cancelled_cancels_nobody_else():
+    shop = Shop(Asked())
+    first = asyncio.create_task(shop.send(ask()))
+    second = asyncio.create_task(shop.send(ask()))
+    await asyncio.sleep(0)
+    second.cancel()
+    assert await first == "receipt 1"

@@ -32,7 +32,8 @@ def build(runtime: Runtime) -> Service:
     kit = Kit(runtime, "users", metadata)
     settings, now = runtime.settings, time.time
     sessions = Sessions(lifetime=SESSION_LIFETIME, remember=TOKEN_LIFETIME + 30.0, now=now)
-    passwords = PasswordHasher()
+    # Two threads hash; who would wait longer than a registration may take is refused at once.
+    passwords = PasswordHasher(max_pending=128)
     keys = runtime.keys("users-accounts")
     users = UserServicer(
         database=kit.database,
