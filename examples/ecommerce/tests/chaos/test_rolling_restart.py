@@ -147,7 +147,7 @@ async def test_a_rolling_restart_fails_no_request(make_shop: Callable[..., Shop]
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_the_same_at_100_requests_a_second(make_shop: Callable[..., Shop]) -> None:
-    await _restart_under_load(make_shop, rate=100, rounds=6)
+    await _restart_under_load(make_shop, rate=100, rounds=4)
 
 
 async def _restart_under_load(make_shop: Callable[..., Shop], *, rate: float, rounds: int) -> None:
