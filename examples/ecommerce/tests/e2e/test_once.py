@@ -116,15 +116,12 @@ def at_once(
 
 
 def one_of(answers: list[httpx2.Response]) -> bytes:
-    """Return the body of those that were answered; the others were told to come back.
-
-    On a machine that is slow enough, waiting for the one writer ends before it is their turn.
-    """
+    """Return the body of those that were answered; the others were told to come back."""
     done = [answer for answer in answers if answer.status_code == 201]
     for answer in answers:
         if answer.status_code != 201:
             refusal = (answer.status_code, answer.json()["reason"])
-            assert refusal in ((409, "IDEMPOTENCY_KEY_IN_USE"), (503, "IDEMPOTENCY_STORE_AWAY"))
+            assert refusal == (409, "IDEMPOTENCY_KEY_IN_USE")
             assert int(answer.headers["retry-after"]) >= 1
     assert len({answer.content for answer in done}) == 1
     return done[0].content
