@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -12,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from prodkit.data.database import Transaction
 from pydantic import BaseModel, Field, ValidationError, field_validator
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
@@ -71,20 +72,7 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
     pages = Environment(loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined)
     pages.filters["clock"] = lambda at: datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
 
-    def failing(handler: Handler) -> Handler:
-        """Put the switches around what the provider does."""
-
-        async def endpoint(request: Request) -> Response:
-            refused = await switches.before(request)
-            if refused is not None:
-                return refused
-            try:
-                response = await handler(request)
-            except ValidationError as error:
-                response = _invalid(error)
-            return await switches.after(request, response)
-
-        return endpoint
+    failing = partial(_failing, switches)
 
     async def tokenize(request: Request) -> Response:
         asked = TokenRequest.model_validate_json(await request.body())
@@ -193,6 +181,24 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
             Route("/sandbox/style.css", style),
         ]
     )
+
+
+def _failing(switches: Switches, handler: Handler) -> Handler:
+    """Put the switches around what the provider does."""
+
+    async def endpoint(request: Request) -> Response:
+        refused = await switches.before(request)
+        if refused is not None:
+            return refused
+        try:
+            response = await handler(request)
+        except ValidationError as error:
+            response = _invalid(error)
+        except ClientDisconnect:
+            response = Response(status_code=400)  # nobody is there to read it
+        return await switches.after(request, response)
+
+    return endpoint
 
 
 def _limit(request: Request) -> int:

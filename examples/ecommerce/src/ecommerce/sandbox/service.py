@@ -33,7 +33,8 @@ def build(settings: ShopSettings, *workers: Component) -> Service:
     sender = WebhookSender(database, client, url=settings.webhook_url, secret=secret)
     return Service(
         "sandbox",
-        settings=settings,
+        # Nobody routes to it, so nobody needs time to take notice of its end.
+        settings=settings.model_copy(update={"drain_delay": 0.0}),
         resources=[database, Schema(database, metadata), Client("webhook client", client)],
         servers=[
             HttpServer(create_app(provider, mailbox, switches), port=settings.sandbox_port),

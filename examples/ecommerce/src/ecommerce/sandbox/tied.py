@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 
 
 class Tied:
-    """A component that dies with standard input, which takes the process down in order."""
+    """A component that takes the process down in order when standard input ends."""
 
     name = "tie to the parent"
-
-    def __init__(self) -> None:
-        self._cut = asyncio.Event()
 
     async def start(self) -> None:
         """Watch standard input; nothing is ever written to it."""
@@ -23,11 +21,7 @@ class Tied:
         """Stop watching."""
         asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
 
-    async def wait(self) -> None:
-        """Return when the parent is gone."""
-        await self._cut.wait()
-
     def _read(self) -> None:
         if not os.read(sys.stdin.fileno(), 4096):
             asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
-            self._cut.set()
+            signal.raise_signal(signal.SIGTERM)
