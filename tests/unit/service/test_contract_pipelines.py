@@ -85,3 +85,7 @@ def test_a_public_method_with_a_key_names_its_scope(pipelines, contract):
 def test_a_key_needs_a_store(pipelines):
     with pytest.raises(ConfigurationError, match="CreateBook"):
         pipelines(idempotency=None)(MethodInfo(CREATE))
+
+
+def test_keys_are_leased_for_as_long_as_asked(pipelines):
+    assert pipelines(lease=6.0)(MethodInfo(CREATE)).members[-1]._terms.lease == 6.0

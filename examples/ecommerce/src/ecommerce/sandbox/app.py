@@ -71,7 +71,6 @@ def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Star
     """Build the app; its parts are given, so that tests can hold them too."""
     pages = Environment(loader=FileSystemLoader(PAGES), autoescape=True, undefined=StrictUndefined)
     pages.filters["clock"] = lambda at: datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S")
-
     failing = partial(_failing, switches)
 
     async def tokenize(request: Request) -> Response:
