@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from enum import Flag, auto
 from functools import wraps
+from inspect import isfunction
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from prodkit.call import CURRENT, Call, Kind
@@ -151,7 +152,8 @@ class Pipeline:
 
 
 def _link(member: Middleware, proceed: Next[T]) -> Next[T]:
-    return lambda call: member(call, proceed)
+    run = member if isfunction(member) else member.__call__  # not looked up at every call
+    return lambda call: run(call, proceed)
 
 
 def _decorate(
