@@ -15,6 +15,7 @@ from prodkit.events import Event, Listener
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 _NO_STATUSES: Mapping[str, int] = MappingProxyType({})
+_OK = Code.OK  # an Enum's attributes are slow to reach
 
 
 class Kind(Enum):
@@ -125,7 +126,7 @@ class Call:
         self.streaming = streaming
         self.edge = edge
         self.attempt = 1
-        self.code = Code.OK
+        self.code = _OK
         self.status = 0
         self.statuses = _NO_STATUSES
         self.retry_after: float | None = None

@@ -150,11 +150,14 @@ class RateLimiter:
             remaining, wait = 0, _wait(rate, ahead)
         limit = f'"{self.name}";r={remaining};t={-(-wait // SECOND)}'
         policy, reply = self._policy, call.reply
-        if reply is not None and "ratelimit" in reply:  # one field lists all the limiters
+        if reply is None:
+            call.reply = {"ratelimit-policy": policy, "ratelimit": limit}
+            return
+        if "ratelimit" in reply:  # one field lists all the limiters
             limit = f"{reply['ratelimit']}, {limit}"
             policy = f"{reply['ratelimit-policy']}, {policy}"
-        call.annotate("ratelimit-policy", policy)
-        call.annotate("ratelimit", limit)
+        reply["ratelimit-policy"] = policy
+        reply["ratelimit"] = limit
 
     def _refusal(self, call: Call, ahead: int) -> RateLimitedError:
         rate = self.rate

@@ -25,6 +25,8 @@ from prodkit.telemetry.traces import context_of
 
 T = TypeVar("T")
 
+# An Enum's attributes are slow to reach.
+_SERVER, _CANCELLED = Kind.SERVER, Code.CANCELLED
 _INBOUND = frozenset({Kind.SERVER, Kind.CONSUMER})
 
 #: Events that change the state of something: a log line each, the rest is metrics and span.
@@ -83,26 +85,21 @@ class Observe:
             detach(token)
 
     def _finish(self, outcome: Outcome, span: Span, now: float) -> None:
-        self._count(outcome, now)
-        self._log(outcome, span)
-        if isinstance(span, KeptSpan):
-            spans.complete(span, outcome, self._telemetry.redactor)
-
-    def _count(self, outcome: Outcome, now: float) -> None:
-        call, code = outcome.call, outcome.code
-        series = self._series.get((call.transport, call.kind))
-        if series is None:
-            series = self._telemetry.metrics.series(call.transport, call.kind)
-            self._series[call.transport, call.kind] = series
+        telemetry, call, code = self._telemetry, outcome.call, outcome.code
+        series = self._series.get((call.transport, call.kind)) or self._declared(call)
         series.record(outcome.operation, outcome.status, code, outcome.seconds)
-        if call.kind is Kind.SERVER and code is not Code.CANCELLED:
-            self._telemetry.availability.record(now, failed=code in FAILURE_CODES)
-
-    def _log(self, outcome: Outcome, span: Span) -> None:
-        telemetry = self._telemetry
+        if call.kind is _SERVER and code is not _CANCELLED:
+            telemetry.availability.record(now, failed=code in FAILURE_CODES)
         if LEVELS[outcome.level] >= telemetry.threshold:
             line = access_line(outcome, telemetry.service, span, telemetry.redactor)
             telemetry.log.write(encode_line(line))
+        if type(span) is KeptSpan:  # isinstance runs the abc module
+            spans.complete(span, outcome, telemetry.redactor)
+
+    def _declared(self, call: Call) -> Series:
+        series = self._telemetry.metrics.series(call.transport, call.kind)
+        self._series[call.transport, call.kind] = series
+        return series
 
     def _heard(self, call: Call, event: Event) -> None:
         telemetry = self._telemetry

@@ -11,6 +11,9 @@ from prodkit.telemetry.semconv import UNMATCHED
 from prodkit.transports.problem import status_of
 
 _PATH_LIMIT = 256
+# An Enum's attributes are slow to reach.
+_SERVER, _OK = Kind.SERVER, Code.OK
+_INBOUND = frozenset({Kind.SERVER, Kind.CONSUMER})
 
 #: Doors whose operation has its template only after routing.
 _ROUTED_LATE = frozenset({"http", "websocket"})
@@ -50,15 +53,15 @@ def outcome_of(
     """
     code = call.code if error is None else _code(error)
     operation, path, status = call.operation, "", call.status
-    if call.kind is Kind.SERVER and call.transport in _ROUTED_LATE:
+    if call.kind is _SERVER and call.transport in _ROUTED_LATE:
         method, _, path = raw.partition(" ")
         path = redactor.path(path[:_PATH_LIMIT])
         if operation is raw:
             operation = f"{method} {UNMATCHED}"
         if error is not None and not status:
             status = status_of(error, call=call)
-    level = "info" if call.kind is Kind.SERVER or call.kind is Kind.CONSUMER else "debug"
-    if code is not Code.OK or error is not None:
+    level = "info" if call.kind in _INBOUND else "debug"
+    if code is not _OK or error is not None:
         level = _level(code, error) or level
     return Outcome(call, operation, path, code, status, seconds, error, level)
 

@@ -19,6 +19,8 @@ from prodkit.telemetry.outcome import Outcome
 
 Attributes = dict[str, AttributeValue]
 
+# An Enum's attributes are slow to reach.
+_SERVER, _OK, _CANCELLED = Kind.SERVER, Code.OK, Code.CANCELLED
 #: What the conventions call an error of a server; what its caller did wrong is none.
 _SERVER_ERRORS = frozenset(
     {Code.UNKNOWN, Code.DEADLINE_EXCEEDED, Code.UNIMPLEMENTED, Code.INTERNAL}
@@ -42,7 +44,7 @@ def complete(span: KeptSpan, outcome: Outcome, redactor: Redactor) -> None:
     """End a span, saying how its call went; its exception by name, never by its stack."""
     call = outcome.call
     attributes: Attributes = {}
-    if outcome.code is not Code.OK:
+    if outcome.code is not _OK:
         attributes[semconv.CODE] = outcome.code.name
     if call.request_id:
         attributes[semconv.REQUEST_ID] = call.request_id
@@ -97,11 +99,11 @@ def _explain(span: Span, attributes: Attributes, error: Exception, redactor: Red
 
 
 def _failed(outcome: Outcome) -> bool:
-    if outcome.code is Code.CANCELLED:
+    if outcome.code is _CANCELLED:
         return False
-    if outcome.call.kind is Kind.SERVER:
+    if outcome.call.kind is _SERVER:
         return outcome.status >= 500 if outcome.status else outcome.code in _SERVER_ERRORS
-    return outcome.code is not Code.OK
+    return outcome.code is not _OK
 
 
 def _http(attributes: Attributes, outcome: Outcome) -> None:

@@ -420,4 +420,4 @@ async def test_what_observing_costs_is_known_exactly():
     await handler(call)
     sys.setprofile(None)
     own = [name for name in entered if not name.startswith(("answer", "_link"))]
-    assert len(own) == 21, own
+    assert len(own) == 18, own

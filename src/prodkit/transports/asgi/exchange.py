@@ -29,6 +29,7 @@ from prodkit.transports.problem import CODE_OF_STATUS, problem
 
 RawHeaders: TypeAlias = "list[tuple[bytes, bytes]]"
 
+_SERVER = Kind.SERVER  # an Enum's attributes are slow to reach
 #: What a response kept under an idempotency key may hold; a larger one fails loudly.
 KEPT_LIMIT = 1 << 20
 #: Methods without an effect that a key could protect (RFC 9110, 9.2.1).
@@ -81,7 +82,7 @@ class HttpExchange:
         self._request_id = new_request_id() if sent is None else request_id_of(sent)
         self.call = Call(
             f"{method} {raw_path.decode('latin-1') if raw_path else quote(scope['path'])}",
-            Kind.SERVER,
+            _SERVER,
             transport="http",
             metadata=Metadata(scope, door.edge, door.trusted_proxies),
             payload=self,
