@@ -35,6 +35,8 @@ T = TypeVar("T")
 _CLOSED, _HALF_OPEN, _ISOLATED = State.CLOSED, State.HALF_OPEN, State.ISOLATED
 _OK = Code.OK
 _CANCELLED = Code.CANCELLED
+#: What `call.status` is where the code comes after the messages: in an RPC, in a websocket.
+_SAID_LAST = (0, 101)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,14 +184,14 @@ class CircuitBreaker:
         return ticket
 
     async def _watched(self, call: Call, proceed: Next[T], ticket: int) -> T:
-        """Proceed with a probe or a stream; its first message, if one comes, is the success."""
+        """Proceed with a probe or a stream; its first message, if one comes, is the verdict."""
         judged = False
 
         def first_message() -> None:
             nonlocal judged
             if not judged:
                 judged = True
-                self._succeeded(call, ticket)
+                self._judge(call, ticket, None)
 
         call.on_first_message(first_message)
         try:
@@ -208,9 +210,11 @@ class CircuitBreaker:
 
     def _ended(self, call: Call, ticket: int, error: Exception | None) -> None:
         if call.streaming:  # it was not when it began: its first message has left
-            self._succeeded(call, ticket)
-        else:
-            self._judge(call, ticket, error)
+            error = None
+            if call.status in _SAID_LAST:
+                self._succeeded(call, ticket)
+                return
+        self._judge(call, ticket, error)
 
     def _judge(self, call: Call, ticket: int, error: Exception | None) -> None:
         code = call.code if error is None else code_of(error)

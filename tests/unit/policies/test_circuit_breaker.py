@@ -350,6 +350,27 @@ class TestStreams:
         await self.stream(bench, declared=declared, begins=False)
         assert bench.breaker.state is State.OPEN
 
+    @pytest.mark.parametrize("declared", [True, False])
+    async def test_an_http_stream_that_begins_with_a_failure_counts(self, declared):
+        bench = Bench(consecutive_failures=1)
+
+        async def leaf(call):
+            call.status, call.code = 503, Code.UNAVAILABLE
+            call.first_message()
+
+        await Pipeline(bench.breaker).bind(leaf)(Call("op", streaming=declared))
+        assert bench.breaker.state is State.OPEN
+
+    async def test_an_rpc_that_fails_after_its_first_message_does_not_count(self):
+        bench = Bench(consecutive_failures=1)
+
+        async def leaf(call):
+            call.first_message()
+            call.code = Code.UNAVAILABLE
+
+        await Pipeline(bench.breaker).bind(leaf)(Call("op"))
+        assert bench.breaker.state is State.CLOSED
+
     async def test_an_empty_stream_is_judged_by_its_end(self):
         bench = Bench()
         await bench.fail(1)
