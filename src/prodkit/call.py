@@ -159,7 +159,7 @@ class Call:
         self.reply[name] = value
 
     def on_first_message(self, callback: Callable[[], None]) -> None:
-        """Run `callback` when this call turns out to be a stream and its first message leaves."""
+        """Run `callback` when the first message of a stream leaves, or the whole of an answer."""
         if self._first_message is None:
             self._first_message = []
         self._first_message.append(callback)
@@ -167,6 +167,10 @@ class Call:
     def first_message(self) -> None:
         """Doors call this once, when the first message of a stream leaves."""
         self.streaming = True
+        self.answered()
+
+    def answered(self) -> None:
+        """Doors call this where the handler goes on, in background tasks, once the answer left."""
         callbacks, self._first_message = self._first_message, None
         for callback in callbacks or ():
             callback()

@@ -154,6 +154,8 @@ class HttpExchange:
         except OSError:
             self.disconnected = True
             raise
+        if kind == "http.response.body" and not message.get("more_body", False):
+            self.call.answered()
 
     def _hold_back(self, status: int, headers: Any) -> None:
         self.held = held = BufferedResponse(status, list(headers))

@@ -1,8 +1,11 @@
 """Starlette and FastAPI apps as guests: templates through mounts and included routers, errors."""
 
+import asyncio
+
 import pytest
 from fastapi import APIRouter, FastAPI, Request
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse, StreamingResponse
@@ -10,6 +13,9 @@ from starlette.routing import Mount, Route
 
 from prodkit import Pipeline
 from prodkit.errors import NotFoundError
+from prodkit.policies.circuit_breaker import CircuitBreaker, State
+from prodkit.policies.deadline import Deadline
+from prodkit.testing import ManualClock
 from prodkit.transports.asgi import PipelineMiddleware
 
 pytestmark = pytest.mark.anyio
@@ -213,3 +219,35 @@ async def test_streams_and_base_http_middleware(visit):
     answer, call = await visit(app, "/orders/1")
     assert answer.body == b"text"
     assert call.operation == "GET /orders/{id}"
+
+
+async def test_a_breaker_sees_refusals_through_middleware_that_makes_streams_of_them(ask):
+    async def unavailable(request):
+        raise HTTPException(503)
+
+    async def pass_on(request, call_next):
+        return await call_next(request)
+
+    app = Starlette(routes=[Route("/", unavailable)])
+    app.add_middleware(BaseHTTPMiddleware, dispatch=pass_on)
+    breaker = CircuitBreaker("guest", consecutive_failures=1)
+    await ask(PipelineMiddleware(app, Pipeline(breaker)))
+    assert breaker.state is State.OPEN
+
+
+async def test_a_background_task_may_outlast_the_deadline_of_its_answer(ask):
+    clock, done = ManualClock(), []
+
+    async def work():
+        await clock.sleep(5.0)
+        done.append(1)
+
+    async def accepted(request):
+        return PlainTextResponse("accepted", 202, background=BackgroundTask(work))
+
+    app = Starlette(routes=[Route("/", accepted)])
+    guarded = PipelineMiddleware(app, Pipeline(Deadline(1.0, clock=clock)))
+    asking = asyncio.create_task(ask(guarded))
+    await clock.advance(6.0)
+    assert (await asking).status == 202
+    assert done == [1]
