@@ -25,7 +25,7 @@ def proto(
     paths: Annotated[list[Path], typer.Argument(help=".proto files, or folders of them.")],
     root: Annotated[
         list[Path] | None,
-        typer.Option("--root", "-I", help="Folder that imports are relative to [default: .]."),
+        typer.Option("--root", "-I", help="Root of imports; the current folder by default."),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if a file is out of date.")
