@@ -104,6 +104,6 @@ class Alarm:
 def seconds(option: str, value: float | timedelta) -> float:
     """Return `value` in seconds if it is positive and finite; else name the option."""
     length = value.total_seconds() if isinstance(value, timedelta) else value
-    if not 0 < length < float("inf"):
+    if not isinstance(length, int | float) or not 0 < length < float("inf"):
         raise ConfigurationError(f"{option} must be a positive number of seconds, not {value!r}")
     return float(length)

@@ -4,7 +4,8 @@ import time
 import pytest
 
 from prodkit import SYSTEM_CLOCK
-from prodkit.clock import Alarm
+from prodkit.clock import Alarm, seconds
+from prodkit.errors import ConfigurationError
 from prodkit.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -132,3 +133,9 @@ class TestAlarm:
         asyncio.get_running_loop().call_soon(outside)
         await asyncio.sleep(0)
         assert failure == ["an Alarm needs a running asyncio task"]
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1s", None])
+def test_what_is_no_length_of_time_is_refused_by_name(value):
+    with pytest.raises(ConfigurationError, match="limit must be a positive number of seconds, not"):
+        seconds("limit", value)
