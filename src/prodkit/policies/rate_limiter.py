@@ -117,6 +117,8 @@ class RateLimiter:
         fields: bool = True,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        if not isinstance(rate, Rate):
+            raise ConfigurationError(f"rate must be a Rate, Rate(10, per=1.0) say, not {rate!r}")
         if not _NAME.fullmatch(name):
             raise ValueError(f"name must be printable ASCII without quotes, not {name!r}")
         self.rate = rate

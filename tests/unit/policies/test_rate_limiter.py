@@ -169,6 +169,12 @@ def test_a_rate_that_cannot_be_is_refused_by_name(options, named):
         Rate(**options)
 
 
+@pytest.mark.parametrize("rate", [10, (10, 1.0)])
+def test_a_rate_is_a_rate(rate):
+    with pytest.raises(ConfigurationError, match="rate must be a Rate"):
+        RateLimiter(rate)
+
+
 def test_a_name_goes_into_a_header_so_it_is_checked():
     with pytest.raises(ValueError, match="name"):
         RateLimiter(Rate(1), name='a"\r\nset-cookie: x')
