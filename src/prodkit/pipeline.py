@@ -79,7 +79,8 @@ class Pipeline:
             traits, name = traits_of(member), type(member).__name__
             if Trait.NEEDS_PRINCIPAL in traits and not given:
                 raise ConfigurationError(
-                    f"{door}: {name} is keyed by principal, so authentication must come before it"
+                    f"{door}: {name} is keyed by principal, so authentication must come before it; "
+                    "or give it a key or scope of its own"
                 )
             given = given or Trait.GIVES_PRINCIPAL in traits
             if Trait.REPEATS in traits:
