@@ -21,6 +21,9 @@ Units: TypeAlias = UnitOfWork[Event]
 Lines: TypeAlias = Sequence[tuple[str, int]]
 
 RESERVED, SOLD, RELEASED = "reserved", "sold", "released"
+#: Units that a restock may bring a product to. What comes back from orders still fits the
+#: contract's 32 bits then.
+MOST_UNITS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,14 +128,24 @@ class Stock:
         return len(due)
 
     async def restock(self, work: Work, product_id: str, quantity: int, now: str) -> Any:
-        """Add to what is available; return the product's row, None for no such product."""
+        """Add to what is available; return the product's row, None for no such product.
+
+        FailedPreconditionError: STOCK_FULL.
+        """
+        held = products.c.available + products.c.reserved
         found = await work.execute(
             update(products)
-            .where(products.c.id == product_id)
+            .where(products.c.id == product_id, held <= MOST_UNITS - quantity)
             .values(available=products.c.available + quantity, updated_at=now)
             .returning(products)
         )
-        return found.mappings().one_or_none()
+        row = found.mappings().one_or_none()
+        known = select(products.c.id).where(products.c.id == product_id)
+        if row is None and (await work.execute(known)).first() is not None:
+            raise FailedPreconditionError(
+                f"a product has {MOST_UNITS} units at most", reason="STOCK_FULL"
+            )
+        return row
 
     @staticmethod
     async def _shift(work: Work, order_id: str, source: Column[int], target: Column[int]) -> None:

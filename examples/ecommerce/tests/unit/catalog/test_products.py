@@ -1,9 +1,12 @@
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from prodkit.errors import InvalidArgumentError, NotFoundError
+from prodkit.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from prodkit.policies.claim import CLAIM
 from shop_doubles import counted
+from sqlalchemy import update as change
 
+from ecommerce.catalog.stock import MOST_UNITS
+from ecommerce.catalog.tables import products
 from ecommerce.contract.catalog.v1 import catalog_pb2 as pb
 
 pytestmark = pytest.mark.anyio
@@ -166,3 +169,14 @@ async def test_a_restock_adds_to_what_is_there(shop):
     await shop.stock.reserve("order-1", [(product.id, 5)])
     request = pb.RestockProductRequest(id=product.id, quantity=3)
     assert (await shop.servicer.RestockProduct(request, None)).inventory == 3
+
+
+async def test_a_restock_stops_where_the_contract_could_not_tell_the_stock(shop):
+    product = await shop.add(inventory=5)
+    async with shop.database.transaction() as tx:
+        await tx.execute(change(products).values(available=MOST_UNITS - 1, reserved=1))
+    request = pb.RestockProductRequest(id=product.id, quantity=1)
+    with pytest.raises(FailedPreconditionError) as refusal:
+        await shop.servicer.RestockProduct(request, None)
+    assert refusal.value.reason == "STOCK_FULL"
+    assert (await shop.get(product.id)).inventory == MOST_UNITS - 1
