@@ -145,6 +145,22 @@ async def test_checkout_pays_for_the_cart_and_empties_it(shop):
     assert await shop.cart.lines("user-1") == []
 
 
+async def test_what_is_put_into_the_cart_during_a_checkout_stays(shop, world, monkeypatch):
+    await shop.cart.put("user-1", Line("mug", 2))
+    await shop.cart.put("user-1", Line("tea", 1))
+    prepare = shop.payments.prepare
+
+    async def put_meanwhile(*args):
+        await shop.cart.put("user-1", Line("tea", 4))
+        return await prepare(*args)
+
+    monkeypatch.setattr(shop.payments, "prepare", put_meanwhile)
+    with calling("user-1"):
+        answer = await shop.servicer.Checkout(checkout_request(), None)
+    assert {item.product_id: item.quantity for item in answer.order.items} == {"mug": 2, "tea": 1}
+    assert await shop.cart.lines("user-1") == [Line("tea", 4)]
+
+
 async def test_a_checkout_repeated_under_its_key_takes_up_the_same_order(shop, world):
     await shop.cart.put("user-1", Line("mug", 2))
     with calling("user-1"), under(FakeClaim()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 from prodkit.data.database import Database, Transaction
 from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, tuple_, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from ecommerce.orders.adapters.tables import carts, discounts, orders
@@ -165,6 +166,12 @@ class SqlCarts:
                 set_={"quantity": statement.excluded.quantity},
             )
         )
+
+    async def take_out(self, work: Work, user_id: str, lines: Sequence[Line]) -> None:
+        """Remove the lines that are still as they are in `lines`."""
+        found = tuple_(carts.c.product_id, carts.c.quantity)
+        same = found.in_([(line.product_id, line.quantity) for line in lines])
+        await work.execute(delete(carts).where(carts.c.user_id == user_id, same))
 
     async def clear(self, work: Work, user_id: str) -> None:
         """Empty the cart."""

@@ -91,9 +91,9 @@ class OrderServicer(rpc.OrderServiceServicer):
             order = await self._checkout.begin(wish, handle)
             self._metrics.placed(order)
         payment, message = await self._checkout.finish(wish.order_id)
-        if not request.items:
-            await self._cart.clear(user)
         order = await self._fulfilment.get(wish.order_id)
+        if not request.items:
+            await self._cart.take_out(user, order.items)
         return pb.CheckoutResponse(
             order=order_message(order), payment_status=payment, message=message
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prodkit.data.database import Database
 from prodkit.errors import FieldViolation, InvalidArgumentError
 
@@ -55,6 +57,12 @@ class Cart:
                 raise InvalidArgumentError(
                     f"a cart has {MOST_LINES} lines at most", reason="CART_FULL", violations=[full]
                 )
+
+    async def take_out(self, user_id: str, items: Sequence[Item]) -> None:
+        """Remove what was ordered; what was put in or changed meanwhile stays."""
+        lines = [Line(item.product_id, item.quantity) for item in items]
+        async with self._units() as work:
+            await self._carts.take_out(work, user_id, lines)
 
     async def clear(self, user_id: str) -> None:
         """Empty the cart."""

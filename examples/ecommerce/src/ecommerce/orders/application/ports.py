@@ -123,6 +123,9 @@ class Carts(Protocol):
     async def put(self, work: Work, user_id: str, line: Line) -> None:
         """Set a line's quantity; 0 takes it out."""
 
+    async def take_out(self, work: Work, user_id: str, lines: Sequence[Line]) -> None:
+        """Remove the lines that are still as they are in `lines`."""
+
     async def clear(self, work: Work, user_id: str) -> None:
         """Empty the cart."""
 
