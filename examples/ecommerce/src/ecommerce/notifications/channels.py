@@ -26,10 +26,15 @@ class Mail:
         self._timeout = timeout
 
     async def send(self, message_id: str, recipient: str, subject: str, body: str) -> None:
-        """Return once the server has taken the mail; UnavailableError otherwise."""
+        """Return once the server has taken the mail; UnavailableError otherwise.
+
+        ValueError: the recipient is no address that a mail's header can hold.
+        """
         mail = EmailMessage(policy=SMTP)
         mail["From"] = self._sender
         mail["To"] = recipient
+        if [to.addr_spec for to in mail["To"].addresses] != [recipient]:
+            raise ValueError("the header would name somebody else than the recipient")
         mail["Subject"] = subject
         mail["Message-ID"] = f"<{message_id}@shop.example.com>"
         mail.set_content(body)

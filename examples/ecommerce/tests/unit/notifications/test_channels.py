@@ -72,6 +72,13 @@ async def test_nobody_writes_headers_of_his_own(send, server, place):
     assert server.taken == []
 
 
+async def test_nobody_is_written_to_in_place_of_the_recipient(send, server):
+    disguised = "=?utf-8?q?eve=40example.com=2C?=@example.com"
+    with pytest.raises(ValueError, match="somebody else"):
+        await send("e-1-email", disguised, "Hello", "Hello")
+    assert server.taken == []
+
+
 async def posted(status):
     requests = []
 

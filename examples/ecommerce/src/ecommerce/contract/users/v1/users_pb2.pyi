@@ -73,6 +73,7 @@ class RegisterUserRequest(_message.Message):
     PASSWORD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     email: _builtins.str
+    """Without `=?`, which a mail's header would read as the beginning of an encoded word."""
     password: _builtins.str
     """8 to 128 characters; ASVS asks for no other rule."""
     def __init__(
