@@ -100,3 +100,10 @@ sys.meta_path.insert(0, Absent())
 for module in {group!r}:
     importlib.import_module(module)
 """)
+
+
+def test_whoever_creates_the_outbox_creates_what_its_relay_needs():
+    """Also where the process that creates the tables has no relay."""
+    code = "from prodkit.messaging.outbox import metadata; print(*sorted(metadata.tables))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["outbox", "outbox_lease", "outbox_relay"]

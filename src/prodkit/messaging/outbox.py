@@ -12,7 +12,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     delete,
@@ -25,9 +24,10 @@ from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Transaction
 from prodkit.errors import ConfigurationError
 from prodkit.messaging.event import Event
+from prodkit.messaging.outbox_leases import metadata
 from prodkit.telemetry.propagation import current_traceparent
 
-metadata = MetaData()
+__all__ = ["Outbox", "metadata", "outbox"]
 
 outbox = Table(
     "outbox",
@@ -72,6 +72,7 @@ class Outbox:
     `source` is the URI-reference of this service in its events. Events are spread over
     `partitions` by subject, so that several relays can share the work; never change that number
     while rows are unsent. Sent rows are kept for `retention` seconds, for who asks what was sent.
+    Its tables are those of this module's `metadata`: `await database.create_all(outbox.metadata)`.
     """
 
     def __init__(

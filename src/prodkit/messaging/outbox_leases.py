@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from math import ceil
 
-from sqlalchemy import Column, Float, Integer, String, Table, delete, func, insert, select
+from sqlalchemy import Column, Float, Integer, MetaData, String, Table, delete, func, insert, select
 
 from prodkit.data.database import Transaction
-from prodkit.messaging.outbox import metadata
+
+#: Of the outbox too, which adds its table: whoever creates that creates these.
+metadata = MetaData()
 
 leases = Table(
     "outbox_lease",
