@@ -77,7 +77,10 @@ StepFunction: TypeAlias = Callable[[StepRun], Awaitable[Mapping[str, Any] | None
 
 
 def is_transient(error: Exception) -> bool:
-    """Say whether trying again may help, by the error's code."""
+    """Say whether trying again may help, by the error's code.
+
+    Exceptions that are no ServiceError may: their code is UNKNOWN.
+    """
     return code_of(error) in TRANSIENT_CODES and not isinstance(error, CompensateError)
 
 
@@ -89,8 +92,9 @@ class Step:
     idempotent, by `run.key` or by conditional updates. What they return is merged into the state,
     which JSON must be able to hold. One run may take `timeout` seconds. An error that `retry_on`
     accepts is tried again, `wait_initial` seconds later, then twice that, up to `wait_max`, for
-    `attempts` attempts (None: without end; past the point of no return). Any other error, and the
-    last of these, starts compensation: *with this step*, whose effect is in doubt, so that a
+    `attempts` attempts (None: without end; past the point of no return); by default one that may
+    pass (`is_transient`), and an action says by CompensateError that it will not. Any other, and
+    the last of these, starts compensation: *with this step*, whose effect is in doubt, so that a
     compensation must bear that its action never happened. A policy's refusal of a call that the
     step made counts as no attempt: it did not run. A compensation that cannot be done, at once or
     in `compensate_attempts`, leaves the saga in need of attention.

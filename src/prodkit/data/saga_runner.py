@@ -37,7 +37,8 @@ class SagaRunner:
     process is noticed by its fence: nothing more is recorded, and the step's idempotency key makes
     its repetition harmless. Each step is a call through `pipeline`, in the trace and the request
     that began the saga, with the step's time limit as deadline; calls that it makes inherit that.
-    Sagas of other names in the same database are left alone.
+    Sagas of other names in the same database are left alone. Their table is that of
+    `prodkit.data.saga_store.metadata`, for `Database.create_all`.
     """
 
     def __init__(

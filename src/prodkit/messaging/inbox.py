@@ -44,7 +44,8 @@ class Inbox:
     """What one consumer has handled: a handler's writes take effect once per (source, id).
 
     That holds for `retention` seconds, which must exceed the longest time that an event can spend
-    in queues and among dead letters.
+    in queues and among dead letters. The table is that of this module's `metadata`, for
+    `Database.create_all`.
     """
 
     def __init__(
