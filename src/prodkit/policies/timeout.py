@@ -28,8 +28,9 @@ class Timeout:
 
     While the attempt runs `call.deadline` is no later than its end, so what is abandoned here is
     not gone on with over there. A stream must bring its first message in time and is then left
-    alone. Raises DeadlineExceededError with the reason TIMED_OUT; whether the attempt took effect
-    is unknown. For the time of the whole call use Deadline.
+    alone. Raises DeadlineExceededError with the reason TIMED_OUT, which is no TimeoutError: a Retry
+    names it, or its code, in `on`. Whether the attempt took effect is unknown. For the time of the
+    whole call use Deadline.
     """
 
     __slots__ = ("_clock", "_limit")

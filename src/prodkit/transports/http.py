@@ -57,7 +57,7 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
     UnavailableError or DeadlineExceededError. From the call being answered, a request inherits its
     deadline (sent as `x-request-timeout`, and bounding httpx2's own time-outs), its request id and
     its principal; its token only by `credentials`, which gives the bearer token ("" for none).
-    `inject` adds the trace context.
+    `inject` adds the trace context: `prodkit.telemetry.inject`.
 
     Policies judge the whole exchange where the response announces at most `body_limit` bytes; a
     larger or unannounced body is read by the caller, after the pipeline. A pipeline that repeats

@@ -46,6 +46,10 @@ def open_channel(
     Calls inherit deadline, request id and principal from `current_call()`. Nothing connects before
     the first call, and calls fail at once (UNAVAILABLE) while nothing is connected. Core's
     transparent retries stay on: they repeat only what never reached a handler.
+
+    `inject` adds the trace context: `prodkit.telemetry.inject`; without it the server begins a
+    trace of its own. `credentials` gives the bearer token ("" for none). `safe_methods` names, in
+    full, those that a Retry may repeat without a key. `message_limit` is in bytes.
     """
     settings = (*_OPTIONS, ("grpc.max_receive_message_length", message_limit), *options)
 
