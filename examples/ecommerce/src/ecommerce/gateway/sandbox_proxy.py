@@ -25,10 +25,13 @@ class SandboxProxy:
         ]
 
     async def _pass_on(self, request: Request) -> Response:
-        headers = {"content-type": request.headers.get("content-type", "")}
+        path: str = request.scope["path"]
+        if not path.isprintable() or ".." in path.split("/"):
+            return Response("there is no such page", 404, media_type="text/plain")
+        headers = {b"content-type": request.headers.get("content-type", "").encode("latin-1")}
         try:
             answer = await self._client.request(
-                request.method, request.url.path, content=await request.body(), headers=headers
+                request.method, path, content=await request.body(), headers=headers
             )
         except httpx2.HTTPError:
             return Response("the sandbox does not answer", 502, media_type="text/plain")
