@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Collection, Mapping
 from contextvars import Context
 from dataclasses import replace
@@ -22,10 +23,11 @@ from prodkit.errors import (
     ServiceError,
     UnavailableError,
 )
-from prodkit.pipeline import Pipeline
+from prodkit.pipeline import Pipeline, Trait
 from prodkit.telemetry.propagation import current_traceparent
 
 _BARE = Pipeline()
+_log = logging.getLogger("prodkit.sagas")
 _ELSEWHERE = 0.1  # seconds between looks at a saga that another process works on
 
 
@@ -37,6 +39,7 @@ class SagaRunner:
     process is noticed by its fence: nothing more is recorded, and the step's idempotency key makes
     its repetition harmless. Each step is a call through `pipeline`, in the trace and the request
     that began the saga, with the step's time limit as deadline; calls that it makes inherit that.
+    Where the pipeline has no telemetry, the logger `prodkit.sagas` tells of unexpected exceptions.
     Sagas of other names in the same database are left alone. Their table is that of
     `prodkit.data.saga_store.metadata`, for `Database.create_all`.
     """
@@ -68,6 +71,7 @@ class SagaRunner:
         self._poll = seconds("poll", poll)
         self._concurrency = concurrency
         self._clock = clock
+        self._observed = Trait.OBSERVES in pipeline.traits
         self._attempt = pipeline.bind(_perform)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._died: BaseException | None = None
@@ -254,6 +258,8 @@ class SagaRunner:
             json.dumps(updates, allow_nan=False)  # raises here, where it is the step's failure
             return saga.succeeded(progress, updates)
         except Exception as error:  # noqa: BLE001 - whatever a step raises is its outcome
+            if not self._observed and not isinstance(error, ServiceError):
+                _log.error("%s failed", call.operation, exc_info=error)
             return saga.failed(progress, error, self._clock.wall())
 
     async def _limited(self, call: Call, timeout: float) -> Mapping[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeAlias
@@ -18,7 +19,7 @@ from prodkit.errors import (
     UnavailableError,
 )
 from prodkit.messaging.event import Event
-from prodkit.pipeline import Next, Pipeline
+from prodkit.pipeline import Next, Pipeline, Trait
 from prodkit.transports.broker import Broker, Delivery
 
 Handler: TypeAlias = Callable[[Event], Awaitable[None]]
@@ -26,6 +27,7 @@ Settlement: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 _RECEIVE = 1.0  # seconds that one wait for messages takes at most
 _BARE = Pipeline()
+_log = logging.getLogger("prodkit.messaging")
 
 
 class Consumer:
@@ -38,6 +40,9 @@ class Consumer:
     counting. So does a crash, but after `max_deliveries` it is a dead letter all the same: it may
     be what kills the process. In an `ordered` queue each subject's messages are handled one after
     another, and one that fails holds those behind it; a dead letter lets them pass.
+
+    Unexpected exceptions are for the pipeline's telemetry to tell; where the pipeline has none,
+    the logger `prodkit.messaging` does.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Consumer:
         self._retry_delay = seconds("retry_delay", retry_delay)
         self._retry_max = seconds("retry_max", retry_max)
         pipeline.check(door=f"queue {queue}", kind=Kind.CONSUMER)
+        self._observed = Trait.OBSERVES in pipeline.traits
         self._handlers = {type_: _bind(pipeline, each) for type_, each in handlers.items()}
         self._running: dict[asyncio.Task[None], Delivery] = {}
         self._fetching = Loop(self.name, self._fetch, clock=clock)
@@ -151,6 +157,8 @@ class Consumer:
                 raise
             return self._failed(delivery, error)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is a failed attempt
+            if not self._observed and not isinstance(error, ServiceError):
+                _log.error("%s failed", call.operation, exc_info=error)
             return self._failed(delivery, error)
         return partial(self._broker.ack, delivery)
 

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 import random
 from contextlib import suppress
 
@@ -17,7 +18,7 @@ from prodkit.errors import (
     NotFoundError,
     UnavailableError,
 )
-from prodkit.pipeline import Pipeline
+from prodkit.pipeline import Pipeline, Trait
 from prodkit.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +134,29 @@ async def test_a_refusal_undoes_what_was_done_in_reverse(runner, saga, world):
     assert "declined" in record.progress.reason
     assert world.calls == ["reserve", "pay", "-pay", "-reserve"]
     assert world.effects == {}
+
+
+async def test_an_unknown_exception_is_logged_where_nothing_observes(
+    database, saga, world, clock, caplog
+):
+    class Observer:
+        traits = Trait.OBSERVES
+
+        async def __call__(self, call, proceed):
+            return await proceed(call)
+
+    told = []
+    for id_, pipeline in (("bare", Pipeline()), ("observed", Pipeline(Observer()))):
+        world.errors["pay"] = [KeyError("unexpected"), FailedPreconditionError("expected")]
+        runner = SagaRunner(database, [saga], pipeline=pipeline, clock=clock)
+        await begin(runner, saga, id_)
+        with caplog.at_level(logging.ERROR, "prodkit.sagas"):
+            await runner.drive(id_, within=0.1)
+            await due(runner, clock)
+        assert (await runner.get(id_)).status is SagaStatus.COMPENSATED
+        told.append([record.getMessage() for record in caplog.records])
+        caplog.clear()
+    assert told == [["checkout.pay failed"], []]
 
 
 async def test_a_failure_is_tried_again_later_and_drive_does_not_wait_for_it(

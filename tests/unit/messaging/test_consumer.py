@@ -1,4 +1,5 @@
 import asyncio
+import logging
 
 import pytest
 
@@ -85,6 +86,25 @@ async def test_a_failing_message_is_a_dead_letter_after_exactly_max_attempts(bro
     (dead,) = await DeadLetters(broker, "mail").list()
     assert (dead.letter.reason, dead.letter.attempts, dead.event) == ("KeyError", 3, event())
     assert dead.traceparent == "t"
+
+
+@pytest.mark.parametrize("traits", [Trait.NONE, Trait.OBSERVES])
+async def test_an_unknown_exception_is_logged_where_nothing_observes(broker, run, caplog, traits):
+    class Member:
+        def __init__(self):
+            self.traits = traits
+
+        async def __call__(self, call, proceed):
+            return await proceed(call)
+
+    async def handle(each):
+        raise KeyError("unexpected") if each.id == "1" else NotFoundError("expected")
+
+    with caplog.at_level(logging.ERROR, "prodkit.messaging"):
+        await run(handle, event(), event("2"), max_attempts=1, pipeline=Pipeline(Member()))
+        await settled(broker)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ([] if traits else ["mail order.created failed"])
 
 
 async def test_a_replayed_dead_letter_is_handled_again(broker, run):
