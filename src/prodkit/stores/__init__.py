@@ -1,1 +1,4 @@
-"""Where policies keep what must outlive a call: adapters for the Protocols beside each policy."""
+"""Where policies keep what must outlive a call: adapters for the Protocols beside each policy.
+
+`memory`: for one process and its life. `sql`: in the service's database (extra `sql`).
+"""
