@@ -30,6 +30,8 @@ Inject: TypeAlias = Callable[[dict[str, str]], None]
 
 #: Methods that may be repeated (RFC 9110, 9.2.2).
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+#: Seconds; a callee that asks for more is asked again then, and puts nothing off for years.
+_LONGEST_RETRY_AFTER = 86400.0
 
 
 class _Attempts:
@@ -188,9 +190,11 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
         if "x-prodkit-retry" in headers:
             return -1.0  # it was repeated in vain further down: not again
         text = headers.get("retry-after", "")
-        if text.isdigit():
-            return float(text)
         try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - self._clock.wall())
-        except ValueError:
+            if text.isdecimal():
+                asked = float(text)
+            else:
+                asked = parsedate_to_datetime(text).timestamp() - self._clock.wall()
+        except (ValueError, OverflowError):
             return None
+        return min(max(0.0, asked), _LONGEST_RETRY_AFTER)

@@ -223,6 +223,10 @@ async def test_what_never_became_a_response_has_a_code(raised, seen):
         ({"retry-after": "Tue, 14 Nov 2023 22:13:50 GMT"}, 30.0),
         ({"retry-after": "Tue, 14 Nov 2000 22:13:50 GMT"}, 0.0),
         ({"retry-after": "soon"}, None),
+        ({"retry-after": b"\xb2"}, None),
+        ({"retry-after": "Mon, 99999999999999999999 Jan 2020 00:00:00 GMT"}, None),
+        ({"retry-after": "9" * 400}, 86400.0),
+        ({"retry-after": "Fri, 31 Dec 9999 23:59:59 GMT"}, 86400.0),
         ({"retry-after": "7", "x-prodkit-retry": "exhausted"}, -1.0),
     ],
 )

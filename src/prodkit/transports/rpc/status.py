@@ -29,6 +29,10 @@ PUSHBACK: Final = "grpc-retry-pushback-ms"
 #: a third more of them, and the message travels once more beside them, percent-encoded.
 STATUS_LIMIT: Final = 4096
 _TEXT_LIMIT: Final = 512
+#: gRPC reads the push-back as 32 bits.
+_PUSHBACK_DIGITS: Final = 10
+#: Seconds that a Duration of protobuf can hold.
+_LONGEST: Final = 315_576_000_000.0
 _OMITTED: Final = "violations_omitted"
 
 _ERRORS: Final[Mapping[Code, type[ServiceError]]] = MappingProxyType(
@@ -104,7 +108,8 @@ def trailers(status: Status, error: BaseException, call: Call) -> Trailers:
     """Return the trailing metadata that carry the details, and the push-back of a refusal."""
     details = (DETAILS, status.SerializeToString())
     if isinstance(error, RejectedError) and error.refuses(call) and error.retry_after is not None:
-        return details, (PUSHBACK, str(max(0, round(error.retry_after * 1000))))
+        wait = min(max(0.0, error.retry_after), _LONGEST)
+        return details, (PUSHBACK, str(round(wait * 1000)))
     return (details,)
 
 
@@ -148,7 +153,13 @@ def _retry_after(retry: RetryInfo | None, pushback: str | bytes | None) -> float
     if retry is not None:
         return retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
     # A negative or unreadable push-back means "do not retry" (A6); there is no moment to name then.
-    return int(pushback) / 1000 if isinstance(pushback, str) and pushback.isdecimal() else None
+    if (
+        not isinstance(pushback, str)
+        or not pushback.isdecimal()
+        or len(pushback) > _PUSHBACK_DIGITS
+    ):
+        return None
+    return int(pushback) / 1000
 
 
 def _size(pair: tuple[str, str]) -> int:
@@ -184,6 +195,8 @@ def _attach(status: Status, detail: ErrorInfo | RetryInfo | BadRequest) -> None:
 
 
 def _duration(seconds: float) -> Duration:
+    if not seconds < _LONGEST:  # infinite, or no number
+        return Duration(seconds=int(_LONGEST))
     return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))
 
 

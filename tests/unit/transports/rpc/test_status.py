@@ -1,5 +1,7 @@
 """Errors as google.rpc.Status, and back."""
 
+import math
+
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -121,6 +123,20 @@ def test_details_that_cannot_be_read_are_left_out():
     )
     assert (type(error), error.message, error.reason) == (NotFoundError, "gone", "NOT_FOUND")
     assert error.retry_after is None
+
+
+@pytest.mark.parametrize("wait", [1e300, math.inf, math.nan])
+def test_a_wait_without_an_end_is_the_longest_that_can_be_told(wait):
+    back = sent(UnavailableError("away", retry_after=wait))
+    assert (type(back), back.retry_after) == (UnavailableError, 315_576_000_000.0)
+    status = to_status(refusal(CALL, wait), CALL)
+    assert trailers(status, refusal(CALL, wait), CALL)[1][0] == PUSHBACK
+
+
+def test_an_endless_push_back_is_none():
+    metadata = grpc.aio.Metadata((PUSHBACK, "9" * 5000))
+    error = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, "away")
+    assert from_rpc_error(error).retry_after is None
 
 
 def test_a_push_back_alone_is_a_retry_after():
