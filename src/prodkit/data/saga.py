@@ -211,4 +211,7 @@ def needs_attention(progress: Progress, reason: str) -> Progress:
 def _describe(error: Exception) -> str:
     # The text of a foreign exception may hold secrets; a ServiceError's is meant to be shown.
     name = type(error).__name__
-    return f"{name}: {error.message}" if isinstance(error, ServiceError) else name
+    if not isinstance(error, ServiceError):
+        return name
+    # Lone surrogates, which JSON can bring in, are no text that a database would take.
+    return f"{name}: {error.message}".encode(errors="replace").decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from http import HTTPStatus
 from types import MappingProxyType
@@ -81,7 +82,7 @@ CODE_OF_STATUS = (Code.UNKNOWN,) * 100 + tuple(_code_for(status) for status in r
 _MARK = "prodkit-"
 
 #: What a 503 or 504 says when nobody knows better: seconds until it is worth another try.
-_DEFAULT_RETRY_AFTER = 1.0
+_DEFAULT_RETRY_AFTER, _LONGEST_RETRY_AFTER = 1.0, 1e9
 
 
 def status_of(error: BaseException, *, call: Call) -> int:
@@ -114,7 +115,7 @@ def problem(error: BaseException, *, call: Call) -> tuple[int, list[tuple[bytes,
     }
     if call.request_id:
         document["request_id"] = call.request_id
-    body = msgspec.json.encode(document)
+    body = _encoded(document)
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(body)),
@@ -124,11 +125,20 @@ def problem(error: BaseException, *, call: Call) -> tuple[int, list[tuple[bytes,
     if wait is None and status in (503, 504):
         wait = _DEFAULT_RETRY_AFTER
     if wait is not None:
+        if not wait < _LONGEST_RETRY_AFTER:  # infinite, or no number
+            wait = _LONGEST_RETRY_AFTER
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait))))
     headers.extend(_marks(error, call))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return status, headers, body
+
+
+def _encoded(document: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:  # lone surrogates, which a request's JSON can bring into a message
+        return json.dumps(document, ensure_ascii=False).encode(errors="replace")
 
 
 def _marks(error: BaseException, call: Call) -> list[tuple[bytes, bytes]]:

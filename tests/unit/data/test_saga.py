@@ -124,6 +124,12 @@ def test_the_text_of_a_foreign_exception_is_not_kept():
     assert "4111" not in saga.failed(saga.begin({}), KeyError("4111"), NOW).reason
 
 
+def test_a_reason_is_text_that_can_be_kept():
+    saga = three(attempts=1)
+    reason = saga.failed(saga.begin({}), CompensateError("no \ud800"), NOW).reason
+    assert reason.encode().endswith(b"no ?")
+
+
 def test_keys_stay_the_same_and_differ_between_action_and_compensation():
     runs = [StepRun("s1", "pay", {}, attempt) for attempt in (1, 2)]
     undo = StepRun("s1", "pay", {}, 1, compensating=True)

@@ -144,3 +144,22 @@ def test_marks_between_services_travel_inward_only():
     assert b"other" not in headers
     _, headers, _ = answer(error, Call("GET /", edge=True))
     assert b"x-prodkit-retry" not in headers
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFoundError("no product \ud800"),
+        InvalidArgumentError("x", violations=[FieldViolation("/\udcff", "\ud800", "r")]),
+    ],
+)
+def test_a_message_that_is_no_text_is_an_answer_all_the_same(error):
+    status, _, body = answer(error)
+    assert status == HTTP_STATUS[error.code]
+    assert "?" in str(body)
+
+
+@pytest.mark.parametrize("wait", [float("inf"), float("nan"), 1e300])
+def test_a_wait_without_an_end_is_a_very_long_one(wait):
+    status, headers, _ = answer(UnavailableError("away", retry_after=wait))
+    assert (status, headers[b"retry-after"]) == (503, b"1000000000")

@@ -134,6 +134,8 @@ class EmbeddedBroker:
     async def dead(self, delivery: Delivery, /, *, reason: str) -> None:
         """Give it up: keep it as a dead letter."""
         now = self._clock.wall()
+        # Lone surrogates, which JSON can bring in, are no text that SQLite would take.
+        reason = reason.encode(errors="replace").decode()
         await self._write(lambda queues: queues.dead(delivery, reason, now))
         self._wake(delivery.queue)
 

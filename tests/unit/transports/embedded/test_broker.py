@@ -133,6 +133,14 @@ async def test_an_unordered_queue_lets_others_pass(broker):
     assert await ids(broker) == ["id-2"]
 
 
+async def test_the_reason_of_a_dead_letter_is_text_that_can_be_kept(broker):
+    await broker.publish([message(1)])
+    (delivery,) = await broker.receive("mail", 1)
+    await broker.dead(delivery, reason="no \ud800")
+    (letter,) = await broker.dead_letters("mail")
+    assert letter.reason == "no ?"
+
+
 async def test_dead_letters_are_listed_replayed_and_dropped(broker, clock):
     await broker.publish([message(1, traceparent="t"), message(2)])
     for delivery in await broker.receive("mail", 10):
