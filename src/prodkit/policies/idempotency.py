@@ -96,10 +96,12 @@ class Idempotency:
     time while the lease is renewed, and a crash between effect and answer runs it again.
 
     Only what the handler returned is kept. Exceptions, failures and refusals release the key;
-    authentication, authorization and validation belong before this policy. `secret` (16 bytes or
-    more, the same in every process) keys the fingerprints; after a change of it, old keys sent
-    again are refused as reused, never run twice. `lease`: seconds until a dead process's key may
-    run again, several times the longest transaction; `retention`: seconds that answers are kept.
+    authentication, authorization and validation belong before this policy. `scope` says whose a key
+    is: by default the caller's and the operation's; an operation that anybody may call needs a
+    function of its own. `secret` (16 bytes or more, the same in every process) keys the
+    fingerprints; after a change of it, old keys sent again are refused as reused, never run twice.
+    `lease`: seconds until a dead process's key may run again, several times the longest
+    transaction; `retention`: seconds that answers are kept.
     """
 
     __slots__ = ("_asked", "_clock", "_required", "_scope", "_secret", "_store", "_terms", "traits")
@@ -115,6 +117,8 @@ class Idempotency:
         retention: float = 86_400.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        if not isinstance(secret, bytes):
+            raise ConfigurationError(f"secret must be bytes, not {type(secret).__name__}")
         if len(secret) < 16:
             raise ValueError(f"secret must be at least 16 bytes, not {len(secret)}")
         self._terms = Terms(seconds("lease", lease), seconds("retention", retention))

@@ -487,6 +487,7 @@ async def test_fingerprints_are_keyed_and_a_new_secret_never_runs_an_old_key_twi
     ("options", "named"),
     [
         ({"secret": b"short"}, "secret"),
+        ({"secret": "a secret of characters"}, "secret must be bytes"),
         ({"lease": 0}, "lease"),
         ({"retention": -1}, "retention"),
         ({"lease": 60, "retention": 30}, "retention .* lease"),
