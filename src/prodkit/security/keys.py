@@ -15,7 +15,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.errors import UnavailableError
+from prodkit.errors import ConfigurationError, UnavailableError
 
 #: One algorithm a key (RFC 8725), by its full name (RFC 9864, which retires "EdDSA").
 ALGORITHM: Final = "Ed25519"
@@ -210,7 +210,7 @@ def _load(path: Path) -> list[OKPKey]:
     try:
         keys = [_named(jwk) for jwk in json.loads(path.read_bytes())["keys"]]
     except (ValueError, KeyError, TypeError, JoseError) as error:
-        raise ValueError(f"{path} is no set of Ed25519 keys") from error
+        raise ConfigurationError(f"{path} is no set of Ed25519 keys") from error
     if not all(key.is_private for key in keys):
         raise ValueError(f"{path} holds public keys only; signing needs the private ones")
     return keys

@@ -151,7 +151,7 @@ def _yaml(path: Path) -> _Layer:
         values = yaml.safe_load(path.read_text("utf-8"))
     except FileNotFoundError:
         return _Layer(str(path), {})
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         raise SettingsError([f"{path}{line}: not YAML"]) from None

@@ -37,7 +37,8 @@ def config(tmp_path, monkeypatch):
 
     def write(**files):
         for name, text in files.items():
-            (tmp_path / f"{name}.yaml").write_text(textwrap.dedent(text))
+            data = text if isinstance(text, bytes) else textwrap.dedent(text).encode()
+            (tmp_path / f"{name}.yaml").write_bytes(data)
         return tmp_path
 
     return write
@@ -179,7 +180,12 @@ def test_the_demo_binds_loopback_only(config, host):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a: [1", "line 1: not YAML"), ("- a", "must be a mapping")]
+    ("text", "said"),
+    [
+        ("a: [1", "line 1: not YAML"),
+        (b"a: \xff", "default.yaml: not YAML"),
+        ("- a", "must be a mapping"),
+    ],
 )
 def test_files_that_are_no_mapping_are_named(config, text, said):
     directory = config(default=text)

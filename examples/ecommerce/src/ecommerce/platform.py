@@ -25,8 +25,7 @@ from ecommerce.users import service as users
 
 def build(settings: ShopSettings, *last: Component) -> Platform:
     """Put the process together; nothing is opened before it runs. `last` starts after all else."""
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    broker = EmbeddedBroker(settings.data_dir / "broker.db", lease=settings.lease)
+    broker = EmbeddedBroker(settings.make_data_dir() / "broker.db", lease=settings.lease)
     runtime = Runtime(
         settings,
         broker=broker,

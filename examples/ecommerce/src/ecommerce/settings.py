@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from prodkit.errors import ConfigurationError
 from prodkit.service.settings import ServiceSettings
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
@@ -35,7 +36,9 @@ class ShopSettings(ServiceSettings):
     lease: float = Field(
         6.0, ge=1, le=60, description="How long a process is silent before others take its work."
     )
-    reservation_lifetime: float = Field(900.0, gt=0, description="How long an order holds stock.")
+    reservation_lifetime: float = Field(
+        900.0, gt=0, le=2_592_000, description="How long an order holds stock; a month at most."
+    )
     requests_per_second: int = Field(200, ge=1, description="Per principal, across all methods.")
     login_attempts_per_minute: int = Field(10, ge=1, description="Per account, before hashing.")
     login_attempts_per_address: int = Field(60, ge=1, description="A minute, before hashing.")
@@ -50,6 +53,14 @@ class ShopSettings(ServiceSettings):
     idempotency_secret: SecretStr = Field(
         SecretStr("demo-idempotency-secret"), description="Keys the fingerprints of requests."
     )
+
+    def make_data_dir(self) -> Path:
+        """Return the data folder, which exists then; ConfigurationError where it cannot."""
+        try:
+            self.data_dir.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(f"data_dir: {error}") from error
+        return self.data_dir
 
     @property
     def provider_url(self) -> str:

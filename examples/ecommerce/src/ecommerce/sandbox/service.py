@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import httpx2
 from prodkit.data.database import Database
 from prodkit.service.component import Component
@@ -23,8 +21,7 @@ from ecommerce.settings import ShopSettings
 
 def build(settings: ShopSettings, *workers: Component) -> Service:
     """Put the outside world together; it reports to the shop that the settings tell of."""
-    folder: Path = settings.data_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = settings.make_data_dir()
     database = Database(folder / "sandbox.db", name="sandbox database")
     switches = Switches.model_validate({})
     provider, mailbox = Provider(database, switches), Mailbox(database)
