@@ -51,7 +51,7 @@ class Pipeline:
 
     def __init__(self, *members: Middleware) -> None:
         for position, member in enumerate(members, 1):
-            if not callable(member):
+            if not callable(member) or isinstance(member, type):
                 raise ConfigurationError(f"member {position} is not a middleware: {member!r}")
         self.members = members
         self.traits = Trait.NONE

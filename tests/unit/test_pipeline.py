@@ -71,6 +71,10 @@ class TestBind:
         with pytest.raises(ConfigurationError, match="member 2 is not a middleware: 'x'"):
             Pipeline(having(Trait.NONE), "x")
 
+    def test_a_class_is_no_member(self):
+        with pytest.raises(ConfigurationError, match="member 1 is not a middleware: <class"):
+            Pipeline(Tracer)
+
     def test_repr_reads_in_order(self):
         assert repr(Pipeline(Tracer("a", []), Tracer("b", []))) == "Pipeline(a -> b)"
 
