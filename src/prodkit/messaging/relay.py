@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -19,6 +20,7 @@ from prodkit.messaging.event import new_id
 from prodkit.messaging.outbox import Outbox, outbox
 from prodkit.transports.broker import Broker, Message
 
+_log = logging.getLogger("prodkit.messaging")
 _RETRY_INITIAL = 0.5
 _RETRY_MAX = 60.0
 
@@ -46,7 +48,7 @@ class OutboxRelay:
     It reads a batch, publishes it holding no connection, and marks it as sent after the broker's
     confirmation: a crash in between publishes again, with the same ids. There is no cursor that a
     late commit could fall behind. An event that the broker refuses holds its own subject, and is
-    tried again with growing delays up to a minute; `backlog` tells of it. Events of
+    tried again with growing delays up to a minute; `backlog` and a warning tell of it. Events of
     `optional_types` (names, or prefixes as in `product.*`) may go where nobody has subscribed.
 
     Relays that share a database lease its partitions for `lease` seconds. A relay that was paused
@@ -183,6 +185,7 @@ class OutboxRelay:
                 await tx.execute(update(outbox).where(outbox.c.seq.in_(sent)).values(sent_at=now))
             for row, error in outcome.failed.values():
                 delay = min(_RETRY_MAX, _RETRY_INITIAL * 2.0 ** min(row.attempts, 16))
+                _log.warning("%s %s is held back: %s", row.type, row.id, error.message)
                 values = {
                     "attempts": row.attempts + 1,
                     "next_attempt": now + delay,

@@ -1,6 +1,7 @@
 """The outbox and its relay; turns of the relay's loop are driven by hand."""
 
 import asyncio
+import logging
 from dataclasses import replace
 
 import pytest
@@ -145,7 +146,9 @@ async def test_a_poisoned_event_holds_its_subject_alone(units, relay, sink, cloc
     assert sink.ids == ["2", "4", "6", "1", "3", "5"]
 
 
-async def test_a_poisoned_event_is_tried_less_and_less_often(units, relay, sink, clock, database):
+async def test_a_poisoned_event_is_tried_less_and_less_often(
+    units, relay, sink, clock, database, caplog
+):
     await record(units, event("1"))
     sink.refuse = {"1"}
     delays = []
@@ -157,6 +160,8 @@ async def test_a_poisoned_event_is_tried_less_and_less_often(units, relay, sink,
         await clock.advance(delays[-1])
     assert delays == [0.5, 1, 2, 4, 8, 16, 32, 60, 60]
     assert row.error == "refused"
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert told == ["order.created 1 is held back: refused"] * 9
 
 
 async def test_optional_types_need_no_subscriber_and_keep_their_order(units, database, store, sink):
