@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from prodkit.messaging.event import Event
 from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 
@@ -18,6 +17,7 @@ from ecommerce.orders.adapters.cart_servicer import CartServicer
 from ecommerce.orders.adapters.changes import Changes
 from ecommerce.orders.adapters.clients import AccountsClient, CatalogClient, PaymentsClient
 from ecommerce.orders.adapters.demo import DemoDiscounts
+from ecommerce.orders.adapters.handlers import PaymentHandlers
 from ecommerce.orders.adapters.repository import SqlCarts, SqlDiscounts, SqlOrders
 from ecommerce.orders.adapters.servicer import OrderServicer
 from ecommerce.orders.adapters.tables import metadata
@@ -25,8 +25,7 @@ from ecommerce.orders.application.carts import Cart
 from ecommerce.orders.application.checkout import Checkout, CheckoutSteps
 from ecommerce.orders.application.fulfilment import Fulfilment
 from ecommerce.orders.application.placing import Placing
-from ecommerce.orders.application.ports import Work
-from ecommerce.orders.domain.order import Order, PaymentStatus
+from ecommerce.orders.domain.order import Order
 from ecommerce.orders.domain.pricing import Pricing
 from ecommerce.orders.metrics import OrderMetrics
 from ecommerce.runtime import Runtime
@@ -87,15 +86,7 @@ def build(runtime: Runtime) -> Service:
     )
     carts = CartServicer(cart)
 
-    async def payment_failed(event: Event) -> None:
-        await fulfilment.payment_stands(
-            event.data["order_id"], PaymentStatus.FAILED, event.data["payment_id"]
-        )
-
-    async def payment_refunded(event: Event, work: Work) -> None:
-        order = await fulfilment.refunded(work, event.data["order_id"])
-        if order is not None:
-            changed(order)
+    payments_events = PaymentHandlers(fulfilment, changed)
 
     async def expire() -> None:
         await fulfilment.expire(timedelta(seconds=settings.reservation_lifetime))
@@ -111,8 +102,8 @@ def build(runtime: Runtime) -> Service:
         consumers=[
             kit.consumer(
                 {
-                    "payment.failed": payment_failed,
-                    "payment.refunded": kit.once(payment_refunded),
+                    "payment.failed": payments_events.failed,
+                    "payment.refunded": kit.once(payments_events.refunded),
                 }
             )
         ],
