@@ -239,6 +239,39 @@ async def test_45_an_idle_connection_is_closed(raw):
     assert await raw.closed() == b""
 
 
+async def test_45_a_body_that_nobody_reads_does_not_hold_the_connection():
+    async def hasty(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    server = HttpServer(hasty, header_timeout=0.3)
+    await server.start()
+    client = await Raw.to(server)
+    client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
+    status, _, _ = await client.response()
+    client.send(b" ")
+    assert (status, await client.closed()) == (204, b"")
+    client.writer.close()
+    await server.stop(1)
+
+
+async def test_45_a_body_that_is_late_but_in_time_is_no_reason_to_close():
+    async def hasty(scope, receive, send):
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    server = HttpServer(hasty)
+    await server.start()
+    client = await Raw.to(server)
+    for _ in range(2):
+        client.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+        status, _, _ = await client.response()
+        client.send(b"{}")
+        assert status == 204
+    client.writer.close()
+    await server.stop(1)
+
+
 async def test_45_a_slow_body_is_408(raw):
     raw.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
     status, headers, body = await raw.response()

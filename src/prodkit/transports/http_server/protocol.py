@@ -199,6 +199,15 @@ class HttpProtocol(HttpToolsProtocol):
         if self.server_state.draining and self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def on_response_complete(self) -> None:
+        """Await the next request; not for long where this one's body, which nobody read, lacks."""
+        super().on_response_complete()
+        if self._awaits_body() and self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self._limits.header_timeout, self.timeout_keep_alive_handler
+            )
+
     def _check_meaning(self, version: str) -> None:
         names = dict(self.headers)
         if _TRANSFER_ENCODING in names and version == "1.0":
