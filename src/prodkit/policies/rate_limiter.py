@@ -91,8 +91,7 @@ class RateLimiter:
     `RateLimit`, `t` is the time until it is whole or, once nothing remains, until the next call
     is admitted.
 
-    Limiters that share a store need names of their own. Nothing is queued: a caller that should
-    wait instead of being refused belongs under a bulkhead.
+    Limiters that share a store need names of their own. Nothing is queued.
     """
 
     __slots__ = (

@@ -42,6 +42,10 @@ from ecommerce.runtime import AUDIENCE, Runtime
 SHARED = (outbox.metadata, inbox.metadata, saga_store.metadata, idempotency.metadata)
 
 
+#: Seconds that a transaction waits for its turn; there is one writer, and a sale has a queue.
+DATABASE_WAIT = 5.0
+
+
 class Kit:
     """The parts of one service: database, outbox, inbox, telemetry, channels, and itself."""
 
@@ -51,7 +55,9 @@ class Kit:
         self.registry = runtime.registry
         self.name = name
         self.telemetry = runtime.telemetry(name)
-        self.database = Database(self.settings.data_dir / f"{name}.db", name=f"{name} database")
+        self.database = Database(
+            self.settings.data_dir / f"{name}.db", name=f"{name} database", wait=DATABASE_WAIT
+        )
         self.outbox = Outbox(f"/services/{name}")
         self.units: UnitOfWork[Event] = UnitOfWork(self.database, self.outbox)
         self.inbox = Inbox(name)
