@@ -40,8 +40,6 @@ from ecommerce.runtime import AUDIENCE, Runtime
 
 #: The tables that prodkit keeps in every service's database.
 SHARED = (outbox.metadata, inbox.metadata, saga_store.metadata, idempotency.metadata)
-
-
 #: Seconds that a transaction waits for its turn; there is one writer, and a sale has a queue.
 DATABASE_WAIT = 5.0
 
