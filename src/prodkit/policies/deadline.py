@@ -28,7 +28,8 @@ class Deadline:
 
     It only ever shortens the deadline that the call brought along; what has no time left does not
     start. Downstream calls inherit `call.deadline`. A stream must bring its first message in time
-    and is then left alone, as is what a handler does in the background of an answer that has left. Raises DeadlineExceededError; what the call did until then is unknown.
+    and is then left alone; so is what a handler still does once its answer has left. Raises
+    DeadlineExceededError; what the call did until then is unknown.
     """
 
     __slots__ = ("_clock", "_limit")
