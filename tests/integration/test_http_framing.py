@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 import time
 import tracemalloc
 
@@ -237,6 +239,17 @@ async def test_45_an_idle_connection_is_closed(raw):
     assert (await raw.response())[0] == 200
     raw.send(b"\r\n")
     assert await raw.closed() == b""
+
+
+async def test_who_left_before_being_accepted_is_not_served(server):
+    with socket.create_connection(("127.0.0.1", server.port)) as gone:
+        gone.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # resets
+    later = await Raw.to(server)
+    later.send(b"GET /later HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (await later.response())[0] == 200
+    assert served == ["/later"]
+    later.writer.close()
 
 
 async def test_45_a_body_that_nobody_reads_does_not_hold_the_connection():

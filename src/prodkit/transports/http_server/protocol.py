@@ -77,6 +77,9 @@ class HttpProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a first request."""
         super().connection_made(LingeringTransport(transport, self._awaits_body))
+        if self.client is None:  # it left before it was accepted; what it sent is in the socket yet
+            self._deaf = True
+            transport.abort()
         self.timeout_keep_alive_task = self.loop.call_later(
             self._limits.header_timeout, self.timeout_keep_alive_handler
         )
