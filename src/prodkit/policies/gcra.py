@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Protocol
 
 from prodkit.clock import seconds
+from prodkit.errors import ConfigurationError
 
 SECOND = 1_000_000_000
 _SAMPLE = 8
@@ -29,13 +30,18 @@ class Rate:
     tolerance: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.limit < 1:
-            raise ValueError(f"limit must be at least 1, not {self.limit!r}")
-        if self.burst is not None and self.burst < 1:
-            raise ValueError(f"burst must be at least 1, not {self.burst!r}")
+        _check_count("limit", self.limit)
+        if self.burst is not None:
+            _check_count("burst", self.burst)
         interval = -(-round(seconds("per", self.per) * SECOND) // self.limit)
         object.__setattr__(self, "interval", interval)
         object.__setattr__(self, "tolerance", interval * (self.burst or self.limit))
+
+
+def _check_count(option: str, value: object) -> None:
+    # A bool is an int to Python; nobody means a limit of True.
+    if type(value) is not int or value < 1:
+        raise ConfigurationError(f"{option} must be a whole number from 1 on, not {value!r}")
 
 
 class RateLimitStore(Protocol):

@@ -162,6 +162,11 @@ def test_a_caller_cannot_pose_as_an_address():
         ({"limit": 1, "per": 0}, "per"),
         ({"limit": 1, "per": float("inf")}, "per"),
         ({"limit": 1, "burst": 0}, "burst"),
+        ({"limit": "5"}, "limit"),
+        ({"limit": 1.5}, "limit"),
+        ({"limit": True}, "limit"),
+        ({"limit": float("nan")}, "limit"),
+        ({"limit": 1, "burst": 2.5}, "burst"),
     ],
 )
 def test_a_rate_that_cannot_be_is_refused_by_name(options, named):
