@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
@@ -69,15 +67,6 @@ class Telemetry:
         label = availability or f"{service.removesuffix('-service')}-service"
         self.metrics.availability.labels(label).set_function(self.availability.percent)
         self.metrics.lines_dropped.labels(service).set_function(lambda: self.log.dropped)
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Let log lines of what runs inside (a worker's task) name this service."""
-        token = otel.attach(otel.set_value(SERVICE, self.service))
-        try:
-            yield
-        finally:
-            otel.detach(token)
 
     def line(self, level: str, event: str, call: Call, fields: dict[str, Any]) -> None:
         """Write one line about something that happened to `call`."""
