@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
 from random import getrandbits
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from prodkit.errors import Code
 from prodkit.events import Event, Listener
@@ -134,10 +135,18 @@ class Call:
         self.listener: Listener | None = None
         self._first_message: list[Callable[[], None]] | None = None
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may run more than once: declared safe, or keyed, and no stream."""
+        return (self.safe is True or self.key is not None) and not self.streaming
+
     def emit(self, event: Event) -> None:
-        """Tell whoever listens to this call that something happened."""
+        """Tell whoever listens to this call that something happened.
+
+        What a listener raises is logged: who only watches changes nothing of the call.
+        """
         if self.listener is not None:
-            self.listener(self, event)
+            _tell(self.listener, self, event)
 
     def subscribe(self, listener: Listener) -> None:
         """Add a listener; those before it keep hearing."""
@@ -147,7 +156,7 @@ class Call:
             return
 
         def both(call: Call, event: Event) -> None:
-            earlier(call, event)
+            _tell(earlier, call, event)
             listener(call, event)
 
         self.listener = both
@@ -175,8 +184,63 @@ class Call:
         for callback in callbacks or ():
             callback()
 
+    def fork(self) -> Self:
+        """Return a twin of this call for an attempt that runs beside others of it.
+
+        It ends by itself: what becomes of it (`code`, `status`, `retry_after`, `reply`) is its own
+        until `adopt`. A payload or metadata that an attempt writes to are the door's to fork: it
+        makes its calls of a subclass that does.
+        """
+        twin = type(self)(
+            self.operation,
+            self.kind,
+            transport=self.transport,
+            metadata=self.metadata,
+            payload=self.payload,
+            deadline=self.deadline,
+            principal=self.principal,
+            key=self.key,
+            safe=self.safe,
+            codec=self.codec,
+            request_id=self.request_id,
+            streaming=self.streaming,
+            edge=self.edge,
+        )
+        twin.attempt = self.attempt
+        twin.statuses = self.statuses
+        twin.listener = self.listener
+        return twin
+
+    def adopt(self, twin: Self) -> None:
+        """Take over how `twin`, a fork of this call, ended; its deadline was the attempt's."""
+        self.code = twin.code
+        self.status = twin.status
+        self.retry_after = twin.retry_after
+        self.metadata = twin.metadata
+        self.payload = twin.payload
+        for name, value in (twin.reply or {}).items():
+            self.annotate(name, value)
+
+    def __copy__(self) -> Self:
+        return self.fork()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle what was called; payload, listener and the rest belong to this process."""
+        return _remade, (self.operation, self.kind, self.transport, self.request_id)
+
     def __repr__(self) -> str:
         return f"<Call {self.kind.value} {self.transport} {self.operation!r} {self.code.name}>"
+
+
+def _remade(operation: str, kind: Kind, transport: str, request_id: str) -> Call:
+    return Call(operation, kind, transport=transport, request_id=request_id)
+
+
+def _tell(listener: Listener, call: Call, event: Event) -> None:
+    try:
+        listener(call, event)
+    except Exception:
+        logging.getLogger(__name__).exception("a listener failed to hear %r", event)
 
 
 #: The inbound call that the current task answers; doors set it, outbound doors inherit from it.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+
+from prodkit import cli_dlq
+from prodkit.errors import ConfigurationError, ServiceError
 
 app = typer.Typer(
     add_completion=False,
@@ -13,6 +17,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="The production toolkit for Python services.",
 )
+
+app.add_typer(cli_dlq.app, name="dlq")
 
 
 @app.callback()
@@ -48,6 +54,34 @@ def proto(
     for file in stale:
         file.write()
         typer.echo(file.path)
+
+
+@app.command()
+def migrate(
+    versions: Annotated[Path, typer.Argument(help="Folder of the service's Alembic revisions.")],
+    url: Annotated[
+        str,
+        # Not on the command line, which everybody on the machine can read.
+        typer.Option(envvar="DATABASE_URL", help="postgresql://user:password@host:port/name"),
+    ],
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for another replica's migration.")
+    ] = 300.0,
+) -> None:
+    """Bring a PostgreSQL database to its newest revision; safe from several replicas at once."""
+    try:
+        from prodkit.data.database import Database
+        from prodkit.data.migrations import migrate as run
+    except ImportError as error:
+        _fail(2, f"{error.name} is missing: pip install 'prodkit-services[sql]'")
+    try:
+        ran = asyncio.run(run(Database(url), versions, wait=wait))
+    except ConfigurationError as error:
+        _fail(2, str(error))
+    except ServiceError as error:
+        _fail(1, "\n".join(getattr(error, "__notes__", [error.message])))  # notes say where
+    for revision in ran:
+        typer.echo(revision)
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
-from prodkit.errors import ConfigurationError
+from prodkit.errors import ConfigurationError, ServiceError
 
 
 class TimerHandle(Protocol):
@@ -101,9 +101,31 @@ class Alarm:
         return self._task.uncancel() <= self._cancelling
 
 
+#: Durations in seconds that mean something: machines count nanoseconds, and nobody waits longer.
+_SHORTEST, _LONGEST = 1e-9, 1e15
+
+
 def seconds(option: str, value: float | timedelta) -> float:
-    """Return `value` in seconds if it is positive and finite; else name the option."""
+    """Return `value` in seconds if it is positive and finite; else name the option.
+
+    From a nanosecond to 30 million years: beyond them numbers round to 0, or to infinity.
+    """
     length = value.total_seconds() if isinstance(value, timedelta) else value
-    if not isinstance(length, int | float) or not 0 < length < float("inf"):
+    number = isinstance(length, int | float) and not isinstance(length, bool)
+    if not number or not 0 < length < float("inf"):
         raise ConfigurationError(f"{option} must be a positive number of seconds, not {value!r}")
+    if not _SHORTEST <= length <= _LONGEST:
+        raise ConfigurationError(
+            f"{option} must be from {_SHORTEST:g} to {_LONGEST:g} seconds, not {length!r:.20}"
+        )
     return float(length)
+
+
+#: Seconds. A callee that asks for more is asked again then: no number parks anything for years.
+LONGEST_WAIT = 86400.0
+
+
+def wait_asked(error: BaseException) -> float:
+    """Return the seconds that `error` asks to wait: 0 where it asks for none, a day at most."""
+    asked = error.retry_after if isinstance(error, ServiceError) else None
+    return 0.0 if asked is None else min(LONGEST_WAIT, max(0.0, asked))

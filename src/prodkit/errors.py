@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,6 +64,8 @@ class ServiceError(Exception):
 
     code: Code = Code.UNKNOWN
     reason: str = ""
+    violations: tuple[FieldViolation, ...] = ()
+    metadata: Mapping[str, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -80,7 +84,7 @@ class ServiceError(Exception):
         self.reason = reason or type(self).reason or self.code.name
         self.violations = tuple(violations)
         self.retry_after = retry_after
-        self.metadata: Mapping[str, str] = metadata or {}
+        self.metadata = metadata or {}
 
 
 class InvalidArgumentError(ServiceError):
@@ -125,8 +129,12 @@ class AbortedError(ServiceError):
     code = Code.ABORTED
 
 
-class DeadlineExceededError(ServiceError):
-    """The time that the call had is over; whether it took effect is unknown."""
+class DeadlineExceededError(ServiceError, TimeoutError):
+    """The time that the call had is over; whether it took effect is unknown.
+
+    Also a TimeoutError, so that whoever handles those, or tells a Retry of them, means this one
+    too; and as Python's own it is therefore an OSError, without an errno.
+    """
 
     code = Code.DEADLINE_EXCEEDED
 
@@ -151,7 +159,12 @@ class RejectedError(ServiceError):
     for its own call: see `refuses`.
     """
 
+    #: Much is refused when there is least time to do it: an error without a dict is made in a
+    #: third of the time.
+    __slots__ = ("call", "measured", "message", "policy", "retry_after", "threshold")
+
     code = Code.UNAVAILABLE
+    reason = "REJECTED"
 
     def __init__(
         self,
@@ -165,7 +178,12 @@ class RejectedError(ServiceError):
         code: Code | None = None,
         reason: str | None = None,
     ) -> None:
-        super().__init__(message, code=code, reason=reason, retry_after=retry_after)
+        self.message = message
+        if code is not None:
+            self.code = code
+        if reason is not None:
+            self.reason = reason
+        self.retry_after = retry_after
         self.call = call
         self.policy = policy
         self.measured = measured
@@ -174,6 +192,15 @@ class RejectedError(ServiceError):
     def refuses(self, call: Call) -> bool:
         """Say whether it was `call` that was refused, and not some call that its handler made."""
         return self.call is call
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Copy or pickle it without its constructor; of its call a pickle keeps what was called."""
+        said = {name: getattr(self, name) for name in RejectedError.__slots__}
+        return _made_of, (type(self), *self.args), {**vars(self), **said}
+
+
+def _made_of(kind: type[RejectedError], *args: object) -> RejectedError:
+    return kind.__new__(kind, *args)
 
 
 class CircuitOpenError(RejectedError):
@@ -201,10 +228,31 @@ class OverloadedError(RejectedError):
     reason = "OVERLOADED"
 
 
+class ThrottledError(RejectedError):
+    """The target is overloaded, so we send it less."""
+
+    reason = "THROTTLED"
+
+
 class ShuttingDownError(RejectedError):
     """The process is on its way out."""
 
     reason = "SHUTTING_DOWN"
+
+
+_TYPES = {kind.code: kind for kind in ServiceError.__subclasses__() if kind is not RejectedError}
+
+
+def error_type(code: Code) -> type[ServiceError]:
+    """Return the class that stands for `code`; ServiceError, to be told the code, where none."""
+    return _TYPES.get(code, ServiceError)
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note once, where `error` takes any: some are raised for ever, and some are frozen."""
+    if note not in getattr(error, "__notes__", ()):
+        with suppress(AttributeError):
+            error.add_note(note)
 
 
 def code_of(error: BaseException) -> Code:

@@ -2,107 +2,99 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from enum import Flag, auto
-from functools import wraps
-from inspect import isfunction
+from functools import partial, wraps
+from inspect import (
+    isasyncgenfunction,
+    iscoroutinefunction,
+    isfunction,
+    isgeneratorfunction,
+    ismethod,
+    unwrap,
+)
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, overload
 
 from prodkit.call import CURRENT, Call, Kind
+from prodkit.checks import Doorway, Finding, Severity, review
 from prodkit.errors import ConfigurationError
+from prodkit.options import function
+from prodkit.traits import Trait, traits_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Next: TypeAlias = Callable[[Call], Awaitable[T]]
 
 
-class Trait(Flag):
-    """What a door must know of a middleware before it binds it (attribute `traits`, optional)."""
+#: For a look at the order alone: a door that can do everything.
+ANY_DOOR = Doorway(
+    "any door",
+    Kind.INTERNAL,
+    replays=True,
+    substitutes=True,
+    principal=True,
+    hosts=True,
+    repeatable=True,
+)
 
-    NONE = 0
-    REPEATS = auto()  #: may call `proceed` more than once: outbound, and declared safe or keyed
-    REPLAYS = auto()  #: keeps and replays whole results: needs a codec, refuses streams
-    NEEDS_PRINCIPAL = auto()
-    GIVES_PRINCIPAL = auto()
-    OBSERVES = auto()
+
+def log_doubt(door: Doorway, finding: Finding) -> None:
+    """Log a doubt as a warning; once, at start."""
+    logging.getLogger(__name__).warning("%s: %s", door.name, finding)
 
 
 class Middleware(Protocol):
     """Anything called with a call and the way on; a bare async function is one too."""
 
-    async def __call__(self, call: Call, proceed: Next[T], /) -> T:
+    def __call__(self, call: Call, proceed: Next[T], /) -> Awaitable[T]:
         """Answer `call`, usually by awaiting `proceed(call)`."""
-
-
-def traits_of(member: object) -> Trait:
-    """Return what `member` declares of itself; undeclared is `Trait.NONE`."""
-    declared = getattr(member, "traits", Trait.NONE)
-    return declared if isinstance(declared, Trait) else Trait.NONE
 
 
 class Pipeline:
     """Middlewares in order, outermost first; immutable, shareable between doors.
 
-    Raises ConfigurationError where the order cannot work: a member that needs a principal with no
-    authentication before it.
+    `check` says what is wrong with the order. A door that binds a pipeline refuses its faults with
+    ConfigurationError and hands its doubts to `on_doubt`, which logs a warning by default; let it
+    raise to refuse them too. `repr` draws the members and their options.
     """
 
-    __slots__ = ("members", "traits")
+    __slots__ = ("_doubted", "_on_doubt", "members", "traits")
 
-    def __init__(self, *members: Middleware) -> None:
+    def __init__(
+        self, *members: Middleware, on_doubt: Callable[[Doorway, Finding], None] = log_doubt
+    ) -> None:
         for position, member in enumerate(members, 1):
             if not callable(member) or isinstance(member, type):
                 raise ConfigurationError(f"member {position} is not a middleware: {member!r}")
+            if not isinstance(getattr(member, "traits", Trait.NONE), Trait):
+                raise ConfigurationError(
+                    f"member {position}: the attribute traits of {member!r} must be a Trait"
+                )
+            if isinstance(member, Pipeline):
+                raise ConfigurationError(
+                    f"member {position} is a Pipeline itself: give its members, *pipeline.members"
+                )
         self.members = members
+        self._on_doubt = on_doubt
+        self._doubted: set[Finding] = set()
         self.traits = Trait.NONE
         for member in members:
             self.traits |= traits_of(member)
 
-    def check(
-        self,
-        *,
-        door: str,
-        kind: Kind,
-        replays: bool = False,
-        streams: bool = False,
-        principal: bool = False,
-        repeatable: bool | None = None,
-    ) -> None:
-        """Refuse, at start, what this door cannot do.
+    def check(self, door: Doorway = ANY_DOOR) -> list[Finding]:
+        """Return what is wrong with the members and their order at `door`: faults, then doubts."""
+        return review(self.members, door)
 
-        `replays`: the door has a codec. `streams`: what is bound is declared a stream.
-        `principal`: the door authenticates by itself. `repeatable`: what the door knows of the
-        operation before any call, None where each call says so itself.
-        """
-        given = principal
-        for member in self.members:
-            traits, name = traits_of(member), type(member).__name__
-            if Trait.NEEDS_PRINCIPAL in traits and not given:
-                raise ConfigurationError(
-                    f"{door}: {name} is keyed by principal, so authentication must come before it; "
-                    "or give it a key or scope of its own"
-                )
-            given = given or Trait.GIVES_PRINCIPAL in traits
-            if Trait.REPEATS in traits:
-                self._check_repeats(door, name, kind, streams=streams, repeatable=repeatable)
-            if Trait.REPLAYS in traits and streams:
-                raise ConfigurationError(f"{door}: {name} cannot keep the answer of a stream")
-            if Trait.REPLAYS in traits and not replays:
-                raise ConfigurationError(f"{door}: {name} needs a door that can keep answers")
-
-    @staticmethod
-    def _check_repeats(
-        door: str, name: str, kind: Kind, *, streams: bool, repeatable: bool | None
-    ) -> None:
-        if kind in (Kind.SERVER, Kind.CONSUMER):
-            raise ConfigurationError(f"{door}: {name} is for outbound calls only")
-        if streams:
-            raise ConfigurationError(f"{door}: {name} cannot repeat a stream")
-        if repeatable is False:
-            raise ConfigurationError(
-                f"{door}: {name} would repeat an operation that is not declared safe; "
-                "declare it (safe=True) or give it an idempotency key"
-            )
+    def admit(self, door: Doorway) -> None:
+        """Doors call this at start: raise ConfigurationError for faults, tell doubts once each."""
+        findings = self.check(door)
+        faults = [str(finding) for finding in findings if finding.severity is Severity.FAULT]
+        if faults:
+            raise ConfigurationError(f"{door.name}: {'; '.join(faults)}")
+        for finding in findings:
+            if finding not in self._doubted:
+                self._doubted.add(finding)
+                self._on_doubt(door, finding)
 
     def bind(self, leaf: Next[T]) -> Next[T]:
         """Link the members around `leaf`; done once, so a call pays only for its members."""
@@ -149,7 +141,17 @@ class Pipeline:
 
     def __repr__(self) -> str:
         names = (getattr(m, "__name__", None) or repr(m) for m in self.members)
-        return f"Pipeline({' -> '.join(names)})"
+        return "\n".join(["Pipeline", *(f"  -> {name}" for name in names)])
+
+
+def admit(pipeline: Pipeline, door: Doorway) -> None:
+    """Doors call this at start: `pipeline.admit`, and a word to who left the Pipeline out."""
+    if not isinstance(pipeline, Pipeline):
+        raise ConfigurationError(
+            f"{door.name}: pipeline must be a Pipeline, Pipeline({pipeline!r}) say, "
+            f"not {pipeline!r} by itself"
+        )
+    pipeline.admit(door)
 
 
 def _link(member: Middleware, proceed: Next[T]) -> Next[T]:
@@ -164,12 +166,20 @@ def _decorate(
     safe: bool | None,
     key: Callable[..., str | None] | None,
 ) -> Callable[..., Any]:
-    name = operation or f"{target.__module__}.{target.__qualname__}"
-    pipeline.check(
-        door=f"function {name}",
-        kind=Kind.INTERNAL,
-        principal=True,
-        repeatable=bool(safe) or key is not None,
+    _check_target(target)
+    if key is not None:
+        function("key", key)
+    if safe is not None and not isinstance(safe, bool):
+        raise ConfigurationError(f"safe must be True, False or None, not {safe!r}")
+    name = operation or _name_of(target)
+    pipeline.admit(
+        Doorway(
+            f"function {name}",
+            Kind.INTERNAL,
+            substitutes=True,
+            principal=True,
+            repeatable=bool(safe) or key is not None,
+        )
     )
 
     def leaf(call: Call) -> Awaitable[Any]:
@@ -191,3 +201,36 @@ def _decorate(
         return await handler(call)
 
     return guarded
+
+
+def _name_of(target: Callable[..., object]) -> str:
+    """Return where a function is from; of a partial what it calls, of an object its class."""
+    while isinstance(target, partial):
+        target = target.func
+    named = target if hasattr(target, "__qualname__") else type(target)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _check_target(target: Callable[..., Awaitable[Any]]) -> None:
+    """Refuse what cannot be awaited, before a call finds out."""
+    if not callable(target) or isinstance(target, type):
+        raise ConfigurationError(f"a pipeline goes around an async function, not {target!r}")
+    inner = unwrap(target)
+    name = getattr(target, "__qualname__", repr(target))
+    if isasyncgenfunction(inner) or isgeneratorfunction(inner):
+        raise ConfigurationError(
+            f"{name} is a generator: a pipeline goes around a function that returns once; put it "
+            "around what opens the stream, or around each of its steps"
+        )
+    plain = isfunction(inner) or ismethod(inner)
+    if plain and not iscoroutinefunction(inner) and not _promises(inner):
+        raise ConfigurationError(
+            f"{name} is no `async def`; if what it returns can be awaited, annotate that "
+            "(-> Awaitable[...])"
+        )
+
+
+def _promises(function: Callable[..., object]) -> bool:
+    """Say whether a plain function is annotated to return what can be awaited."""
+    returned = str(getattr(function, "__annotations__", {}).get("return", ""))
+    return any(word in returned for word in ("Awaitable", "Coroutine", "Future", "Task"))

@@ -1,5 +1,7 @@
 """Policies: each decides over a call, knows no door and imports no third-party package.
 
-`Deadline`, `Timeout`, `Retry`, `CircuitBreaker`, `RateLimiter` and `Idempotency` are each in the
-module of their name: `prodkit.policies.circuit_breaker`. A limiter's `Rate` and keys are beside it.
+Each is in the module of its name: `CircuitBreaker` in `prodkit.policies.circuit_breaker`, with its
+keyed and its shared form; `Deadline`, `Timeout`, `Retry`, `Hedge`, `AdaptiveThrottle`,
+`RateLimiter`, `Bulkhead`, `LoadShedder`, `Fallback`, `Idempotency` and `Chaos` likewise. What
+an option needs (a limiter's `Rate`, a retry's `RetryBudget`, the Protocol of a store) is beside it.
 """

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from prodkit._tasks import complete
 from prodkit.call import Call, Codec
 from prodkit.clock import Clock, TimerHandle
 from prodkit.errors import AbortedError
@@ -27,10 +28,14 @@ class LostClaimError(AbortedError):
 class ClaimLost(Event):
     """The heartbeat found that somebody else holds the key; the handler's completion will fail."""
 
+    level: ClassVar[str] = "warning"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed(Event):
     """A heartbeat or a release did not reach the store; the lease's end settles it."""
+
+    level: ClassVar[str] = "warning"
 
     action: str
     error: str
@@ -162,12 +167,28 @@ class Claim:
 
     async def settle(self, result: Any) -> None:
         """Keep the handler's result, unless its own transaction did."""
+        await self._beaten()
         if not self.completed:
             answer = self._codec.freeze(result) if self._answer is None else self._answer
             await self._keep(answer, None)
 
+    async def let_go(self, *, unknown: bool) -> None:
+        """Release the key, or leave it to its lease where what took effect was not rolled back."""
+        if unknown and not self._store.transactional:
+            await complete(self._beaten())
+        else:
+            await self.release()
+
     async def release(self) -> None:
-        """Let the key go, unless it is answered or somebody else's."""
+        """Let the key go, unless it is answered or somebody else's; to the end, when cancelled."""
+        try:
+            await self._let_go()
+        except asyncio.CancelledError:
+            await complete(self._let_go())
+            raise
+
+    async def _let_go(self) -> None:
+        await self._beaten()
         try:
             await self._store.release(self.id, self._fence)
         except Exception as error:  # noqa: BLE001  # the handler's own error matters more
@@ -209,13 +230,15 @@ class Claim:
         now = self._clock.wall()
         return await self._store.extend(self.id, self._fence, now=now, terms=self._terms)
 
-    async def end(self) -> None:
-        """Stop the heartbeat and wait for the beat that is under way."""
+    def rest(self) -> None:
+        """Stop the heartbeat; `settle` and `release` wait for the beat that is under way."""
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()
+
+    async def _beaten(self) -> None:
         if self._beat is not None:
-            await self._beat
+            await asyncio.wait({self._beat})
 
 
 #: The claim that the current task works under; the policy sets it around the handler.

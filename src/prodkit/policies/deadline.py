@@ -12,6 +12,7 @@ from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
 from prodkit.errors import DeadlineExceededError
 from prodkit.events import Event
 from prodkit.pipeline import Next
+from prodkit.traits import Trait
 
 T = TypeVar("T")
 
@@ -34,9 +35,20 @@ class Deadline:
 
     __slots__ = ("_clock", "_limit")
 
+    traits = Trait.LIMITS_CALL
+
     def __init__(self, limit: float | timedelta, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._limit = seconds("limit", limit)
         self._clock = clock
+
+    @property
+    def limit(self) -> float:
+        """The limit in seconds."""
+        return self._limit
+
+    def reconfigure(self, *, limit: float | timedelta) -> None:
+        """Change the limit for the calls that come from now on."""
+        self._limit = seconds("limit", limit)
 
     async def __call__(self, call: Call, proceed: Next[T]) -> T:
         """Let `call` proceed under the sooner of its own deadline and this one."""
@@ -69,4 +81,4 @@ class Deadline:
         return DeadlineExceededError(f"no answer within the {remaining:.3g} s that the call had")
 
     def __repr__(self) -> str:
-        return f"Deadline({self._limit:g})"
+        return f"Deadline({self._limit:g} s)"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar, cast
 
+from prodkit._tasks import complete
 from prodkit.call import Call, Codec
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.errors import (
@@ -17,9 +18,13 @@ from prodkit.errors import (
     Code,
     ConfigurationError,
     InvalidArgumentError,
+    RejectedError,
+    code_of,
 )
 from prodkit.events import Event
-from prodkit.pipeline import Next, Trait
+from prodkit.options import function, implementation
+from prodkit.pipeline import Next
+from prodkit.policies._idempotency_key import claim_id, principal_and_operation, valid_key
 from prodkit.policies.claim import (
     CLAIM,
     Claim,
@@ -31,6 +36,7 @@ from prodkit.policies.claim import (
     Terms,
     current_claim,
 )
+from prodkit.traits import Trait
 
 __all__ = [
     "AnswerReplayed",
@@ -47,9 +53,10 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-_LONGEST_KEY = 255
 #: Seconds after which a caller may ask again while the first try still runs.
 _ASK_AGAIN = 1.0
+#: Ends that do not say whether the handler took effect.
+_UNKNOWN = frozenset({Code.CANCELLED, Code.DEADLINE_EXCEEDED})
 #: Returned results that say "not done": they are not kept, so that the same key may try again.
 _NOT_DONE = FAILURE_CODES | {
     Code.CANCELLED,
@@ -67,20 +74,6 @@ class AnswerReplayed(Event):
     """A call was answered with what its key had been answered before."""
 
 
-def principal_and_operation(call: Call) -> str:
-    """Scope a key to who sends it and what for, so that nobody reads another's answer.
-
-    Raises ConfigurationError where nobody is known: a public operation must name its own scope.
-    """
-    if call.principal is None:
-        raise ConfigurationError(
-            f"{call.operation}: nobody is known here, so a public operation that takes an "
-            "idempotency key must name its own scope function"
-        )
-    subject = call.principal.subject
-    return f"{len(subject)}:{subject}:{call.operation}"
-
-
 class Idempotency:
     """Lets a call with a key have its local effect once, and answers its repetitions from a store.
 
@@ -95,8 +88,18 @@ class Idempotency:
     commits at most once while the key is retained, whatever crashes. Otherwise: one execution at a
     time while the lease is renewed, and a crash between effect and answer runs it again.
 
-    Only what the handler returned is kept. Exceptions, failures and refusals release the key;
-    authentication, authorization and validation belong before this policy. `scope` says whose a key
+    How the handler ended decides what becomes of its key:
+
+    - it returned: the answer is kept and replayed, a 404 or 410 too, unless its code says "not
+      done" (HTTP 400, 401, 403, 405, 409, 413, 415, 422, 429, 5xx): then the key is free at once;
+    - it raised: free at once, whatever it raised, but for the next;
+    - it was cancelled (its client left, a drain or a Deadline outside ended it), or it raised or
+      returned DEADLINE_EXCEEDED (504) or CANCELLED (408, 499): nobody knows whether it took
+      effect. With a transactional store the key is free at once, since what did not commit was
+      rolled back; a handler that has effects elsewhere gives them `current_claim().id` as a key.
+      With any other store the key stays in use until its lease ends, then it may run again.
+
+    Authentication, authorization and validation belong before this policy. `scope` says whose a key
     is: by default the caller's and the operation's; an operation that anybody may call needs a
     function of its own. `secret` (16 bytes or more, the same in every process) keys the
     fingerprints; after a change of it, old keys sent again are refused as reused, never run twice.
@@ -113,37 +116,50 @@ class Idempotency:
         secret: bytes,
         scope: Callable[[Call], str] = principal_and_operation,
         required: bool = False,
-        lease: float = 30.0,
-        retention: float = 86_400.0,
+        lease: float | timedelta = 30.0,
+        retention: float | timedelta = 86_400.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if not isinstance(secret, bytes):
             raise ConfigurationError(f"secret must be bytes, not {type(secret).__name__}")
         if len(secret) < 16:
-            raise ValueError(f"secret must be at least 16 bytes, not {len(secret)}")
-        self._terms = Terms(seconds("lease", lease), seconds("retention", retention))
-        if retention < lease:
-            raise ValueError(f"retention ({retention:g} s) must not be under lease ({lease:g} s)")
+            raise ConfigurationError(f"secret must be at least 16 bytes, not {len(secret)}")
+        self._terms = _terms(lease, retention)
         self.traits = Trait.REPLAYS
         if scope is principal_and_operation:
             self.traits |= Trait.NEEDS_PRINCIPAL
-        self._store = store
+        self._store = implementation("store", store, IdempotencyStore)
         self._secret = secret
-        self._scope = scope
+        self._scope = function("scope", scope)
         self._required = required
         self._clock = clock
         #: By key: what came of asking the store, from then on until the handler has ended.
         self._asked: dict[str, asyncio.Future[Record]] = {}
 
+    def reconfigure(
+        self,
+        *,
+        required: bool | None = None,
+        lease: float | timedelta | None = None,
+        retention: float | timedelta | None = None,
+    ) -> None:
+        """Change what is given, for the calls that come from now on; what is kept stays kept."""
+        terms = self._terms
+        self._terms = _terms(
+            terms.lease if lease is None else lease,
+            terms.retention if retention is None else retention,
+        )
+        self._required = self._required if required is None else required
+
     async def __call__(self, call: Call, proceed: Next[T], /) -> T:
         """Run `call` under its key, or answer it as its key was answered before."""
         if call.safe or (call.key is None and (call.streaming or not self._required)):
             return await proceed(call)
-        key, codec = _valid(call.key), call.codec
+        key, codec = valid_key(call.key), call.codec
         if codec is None:
             raise ConfigurationError(f"{call.transport}: this door cannot keep answers")
         claim = Claim(
-            call, codec, self._store, _id(self._scope(call), key), self._terms, self._clock
+            call, codec, self._store, claim_id(self._scope(call), key), self._terms, self._clock
         )
         fingerprint = hmac.digest(self._secret, await codec.content(), "sha256")
         record = await self._claimed(claim, fingerprint)
@@ -176,14 +192,32 @@ class Idempotency:
             del self._asked[claim.id]
         return record
 
+    def __repr__(self) -> str:
+        terms, needed = self._terms, ", required" if self._required else ""
+        return f"Idempotency(lease {terms.lease:g} s, kept {terms.retention:g} s{needed})"
+
+
+def _terms(lease: float | timedelta, retention: float | timedelta) -> Terms:
+    terms = Terms(seconds("lease", lease), seconds("retention", retention))
+    if terms.retention < terms.lease:
+        raise ConfigurationError(
+            f"retention must not be under lease ({terms.lease:g} s), not {terms.retention:g} s"
+        )
+    return terms
+
 
 async def _run(call: Call, claim: Claim, proceed: Next[T]) -> T:
     try:
         result = await _beating(call, claim, proceed)
-        if call.code in _NOT_DONE:
-            await claim.release()
-        else:
-            await claim.settle(result)
+    except BaseException as error:
+        ran = not (isinstance(error, RejectedError) and error.refuses(call))
+        await claim.let_go(unknown=ran and code_of(error) in _UNKNOWN)
+        raise
+    if call.code in _NOT_DONE:
+        await claim.let_go(unknown=call.code in _UNKNOWN)
+        return result
+    try:  # what took effect is kept, though its caller be gone: that one will ask again
+        await complete(claim.settle(result))
     except BaseException:
         await claim.release()
         raise
@@ -197,7 +231,7 @@ async def _beating(call: Call, claim: Claim, proceed: Next[T]) -> T:
         return await proceed(call)
     finally:
         CLAIM.reset(token)
-        await claim.end()
+        claim.rest()
 
 
 def _answer(call: Call, codec: Codec, record: Record, fingerprint: bytes) -> object:
@@ -207,27 +241,9 @@ def _answer(call: Call, codec: Codec, record: Record, fingerprint: bytes) -> obj
         )
     if record.result is None:
         raise AbortedError(
-            "a request with this idempotency key is still running",
+            "a request with this idempotency key is still running, or may have taken effect",
             reason="IDEMPOTENCY_KEY_IN_USE",
             retry_after=_ASK_AGAIN,
         )
     call.emit(AnswerReplayed("idempotency"))
     return codec.thaw(record.result)
-
-
-def _valid(key: str | None) -> str:
-    if key is None:
-        raise InvalidArgumentError(
-            "this operation needs an idempotency key", reason="IDEMPOTENCY_KEY_MISSING"
-        )
-    if not 0 < len(key) <= _LONGEST_KEY:
-        raise InvalidArgumentError(
-            f"an idempotency key has 1 to {_LONGEST_KEY} characters, not {len(key)}",
-            reason="IDEMPOTENCY_KEY_INVALID",
-        )
-    return key
-
-
-def _id(scope: str, key: str) -> str:
-    named = f"{len(scope)}:{scope}:{key}".encode("utf-8", "surrogatepass")
-    return hashlib.sha256(named).hexdigest()[:32]

@@ -12,6 +12,7 @@ from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
 from prodkit.errors import DeadlineExceededError
 from prodkit.events import Event
 from prodkit.pipeline import Next
+from prodkit.traits import Trait
 
 T = TypeVar("T")
 
@@ -28,16 +29,26 @@ class Timeout:
 
     While the attempt runs `call.deadline` is no later than its end, so what is abandoned here is
     not gone on with over there. A stream must bring its first message in time and is then left
-    alone. Raises DeadlineExceededError with the reason TIMED_OUT, which is no TimeoutError: a Retry
-    names it, or its code, in `on`. Whether the attempt took effect is unknown. For the time of the
-    whole call use Deadline.
+    alone. Raises DeadlineExceededError, a TimeoutError, with the reason TIMED_OUT; whether the
+    attempt took effect is unknown. For the time of the whole call use Deadline.
     """
 
     __slots__ = ("_clock", "_limit")
 
+    traits = Trait.LIMITS_ATTEMPT
+
     def __init__(self, limit: float | timedelta, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._limit = seconds("limit", limit)
         self._clock = clock
+
+    @property
+    def limit(self) -> float:
+        """The limit in seconds."""
+        return self._limit
+
+    def reconfigure(self, *, limit: float | timedelta) -> None:
+        """Change the limit for the calls that come from now on."""
+        self._limit = seconds("limit", limit)
 
     async def __call__(self, call: Call, proceed: Next[T]) -> T:
         """Let `call` proceed for one attempt."""
@@ -61,4 +72,4 @@ class Timeout:
         return DeadlineExceededError(f"no answer within {self._limit:g} s", reason="TIMED_OUT")
 
     def __repr__(self) -> str:
-        return f"Timeout({self._limit:g})"
+        return f"Timeout({self._limit:g} s)"

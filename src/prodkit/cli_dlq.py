@@ -1,0 +1,197 @@
+"""`prodkit dlq`: look at dead letters, replay and drop them, on either broker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from prodkit.errors import ConfigurationError, NotFoundError, ServiceError
+
+if TYPE_CHECKING:
+    from prodkit.messaging.dead_letters import DeadEvent, DeadLetters
+    from prodkit.transports.amqp import AmqpBroker
+    from prodkit.transports.embedded import EmbeddedBroker
+
+app = typer.Typer(no_args_is_help=True, help="Dead letters: what consumers have given up.")
+
+Queue = Annotated[str, typer.Argument(help="The queue whose consumer gave up.")]
+Tag = Annotated[int, typer.Argument(help="The letter's number, as `list` shows it.")]
+Where = Annotated[
+    str,
+    typer.Option(
+        "--broker",
+        "-b",
+        envvar="PRODKIT_BROKER",
+        help="amqp://user:password@host/vhost, or the file of an embedded broker.",
+    ),
+]
+Exchange = Annotated[
+    str, typer.Option("--exchange", help="RabbitMQ: the exchange that the services use.")
+]
+All = Annotated[bool, typer.Option("--all", help="All that are there now.")]
+_EXCHANGE = "prodkit"
+
+
+@app.command("list")
+def list_(
+    queue: Queue,
+    broker: Where,
+    exchange: Exchange = _EXCHANGE,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 100,
+    after: Annotated[int, typer.Option("--after", help="Only tags above this one.")] = 0,
+) -> None:
+    """List dead letters, oldest first: tag, when, attempts, type, subject, id, reason."""
+
+    async def show(letters: DeadLetters) -> None:
+        for dead in await letters.list(limit=limit, after=after):
+            typer.echo(_line(dead))
+
+    _run(queue, broker, exchange, show)
+
+
+@app.command()
+def show(queue: Queue, tag: Tag, broker: Where, exchange: Exchange = _EXCHANGE) -> None:
+    """Show one dead letter whole, its message included."""
+
+    async def show_it(letters: DeadLetters) -> None:
+        found = await letters.list(limit=1, after=tag - 1)
+        if not found or found[0].letter.tag != tag:
+            raise NotFoundError(f"queue {queue} has no dead letter {tag}")
+        typer.echo("\n".join(_details(found[0])))
+
+    _run(queue, broker, exchange, show_it)
+
+
+@app.command()
+def replay(
+    queue: Queue,
+    broker: Where,
+    tag: Annotated[int | None, typer.Argument(help="The letter's number.")] = None,
+    exchange: Exchange = _EXCHANGE,
+    every: All = False,
+) -> None:
+    """Put one dead letter, or all, back into the queue, attempts at zero."""
+    if (tag is None) != every:
+        _fail(2, "say which dead letter to replay: a tag, or --all")
+
+    async def again(letters: DeadLetters) -> None:
+        if tag is None:
+            typer.echo(f"replayed {await letters.replay_all()}")
+        else:
+            await letters.replay(tag)
+            typer.echo(f"replayed {tag}")
+
+    _run(queue, broker, exchange, again)
+
+
+@app.command()
+def drop(queue: Queue, tag: Tag, broker: Where, exchange: Exchange = _EXCHANGE) -> None:
+    """Delete one dead letter for good."""
+
+    async def delete(letters: DeadLetters) -> None:
+        await letters.drop(tag)
+        typer.echo(f"dropped {tag}")
+
+    _run(queue, broker, exchange, delete)
+
+
+def _run(
+    queue: str, url: str, exchange: str, work: Callable[[DeadLetters], Awaitable[None]]
+) -> None:
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it tells is told below
+    try:
+        asyncio.run(_work(queue, url, exchange, work))
+    except ConfigurationError as error:
+        _fail(2, str(error))
+    except ServiceError as error:
+        _fail(1, "\n".join(getattr(error, "__notes__", [error.message])))
+    except ImportError as error:
+        _fail(2, f"{error.name} is missing: pip install 'prodkit-services[rabbitmq,sql]'")
+
+
+async def _work(
+    queue: str, url: str, exchange: str, work: Callable[[DeadLetters], Awaitable[None]]
+) -> None:
+    from prodkit.messaging.dead_letters import DeadLetters
+
+    broker = _broker(url, exchange)
+    await broker.start()
+    try:
+        await work(DeadLetters(broker, queue))
+    finally:
+        await broker.stop()
+
+
+def _broker(url: str, exchange: str) -> AmqpBroker | EmbeddedBroker:
+    if url.startswith(("amqp:", "amqps:")):
+        from prodkit.transports.amqp import AmqpBroker
+
+        return AmqpBroker(url, exchange=exchange, name="prodkit dlq")
+    from prodkit.transports.embedded import EmbeddedBroker
+
+    path = Path(url.removeprefix("sqlite:///"))
+    if not path.is_file():  # it would be created
+        raise ConfigurationError(
+            "the broker must be an amqp:// URL, or the file of an embedded broker that exists,"
+            f" not {_shown(url)!r}"
+        )
+    return EmbeddedBroker(path)
+
+
+def _shown(url: str) -> str:
+    """Return a URL without what may be a password."""
+    scheme, found, rest = url.partition("://")
+    return f"{scheme}://..." if found and "@" in rest else url
+
+
+def _line(dead: DeadEvent) -> str:
+    letter = dead.letter
+    message = letter.message
+    words = (
+        str(letter.tag),
+        _time(letter.at),
+        str(letter.attempts),
+        message.type,
+        message.key or "-",
+        message.id,
+        letter.reason,
+    )
+    return "\t".join(_printable(word) for word in words)
+
+
+def _details(dead: DeadEvent) -> list[str]:
+    letter = dead.letter
+    message = letter.message
+    facts = {
+        "tag": str(letter.tag),
+        "queue": letter.queue,
+        "at": _time(letter.at),
+        "attempts": str(letter.attempts),
+        "reason": letter.reason,
+        "id": message.id,
+        "type": message.type,
+        "subject": message.key,
+        **dict(message.headers),
+    }
+    body = message.body.decode(errors="backslashreplace")
+    return [*(f"{name}: {_printable(value)}" for name, value in facts.items()), _printable(body)]
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _printable(text: str) -> str:
+    """Return `text` so that it stays on its line, and commands no terminal."""
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
