@@ -9,7 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, tuple_
+from prodkit._extras import extra
+
+with extra("sql", of=__name__):
+    import sqlalchemy  # noqa: F401
+
+from sqlalchemy import BigInteger, ColumnElement, Row, Select, literal, tuple_
 
 from prodkit.data.database import Transaction
 from prodkit.errors import FieldViolation, InvalidArgumentError
@@ -44,10 +49,22 @@ def decode_cursor(cursor: str, *types: type) -> tuple[Key, ...]:
         raise _invalid() from None
     if not isinstance(keys, list) or [type(key) for key in keys] != list(types):
         raise _invalid()
-    # SQLite's integers have 64 bits; its driver raises OverflowError for anything wider.
-    if any(isinstance(key, int) and not -(2**63) <= key < 2**63 for key in keys):
+    if not all(_can_be_stored(key) for key in keys):
         raise _invalid()
     return tuple(keys)
+
+
+def _can_be_stored(key: Key) -> bool:
+    """Say whether databases hold such a value: their drivers raise at any other."""
+    if isinstance(key, str):
+        # Neither NUL, which PostgreSQL refuses, nor lone surrogates, which are no text.
+        return "\0" not in key and key == key.encode(errors="replace").decode()
+    return not isinstance(key, int) or -(2**63) <= key < 2**63
+
+
+def _bound(key: Key) -> ColumnElement[Any]:
+    # Whatever the column's width: a cursor may hold a number that is too wide for it.
+    return literal(key, BigInteger()) if isinstance(key, int) else literal(key)
 
 
 def _refuse(constant: str) -> float:
@@ -78,7 +95,9 @@ async def page(
     if size < 1:
         raise InvalidArgumentError(f"the page size must be at least 1, not {size}")
     if cursor:
-        after = decode_cursor(cursor, *(key.type.python_type for key in keys))
+        after = tuple_(
+            *(_bound(key) for key in decode_cursor(cursor, *(key.type.python_type for key in keys)))
+        )
         place = tuple_(*keys)
         statement = statement.where(place < after if descending else place > after)
     order = [key.desc() if descending else key.asc() for key in keys]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeAlias
 
-from prodkit.clock import seconds
+from prodkit.clock import seconds, wait_asked
 from prodkit.errors import (
     FAILURE_CODES,
     Code,
@@ -127,9 +127,9 @@ class Step:
         return limit is None or progress.attempts + 1 < limit or isinstance(error, RejectedError)
 
     def delay(self, attempts: int, error: Exception) -> float:
-        """Return the seconds to wait after `attempts` failed attempts."""
-        asked = error.retry_after if isinstance(error, ServiceError) else None
-        return max(asked or 0.0, min(self.wait_max, self.wait_initial * 2.0 ** min(attempts, 30)))
+        """Return the seconds to wait after `attempts` failed attempts, or what `error` asks for."""
+        wait = min(self.wait_max, self.wait_initial * 2.0 ** min(attempts, 30))
+        return max(wait, wait_asked(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,5 +213,5 @@ def _describe(error: Exception) -> str:
     name = type(error).__name__
     if not isinstance(error, ServiceError):
         return name
-    # Lone surrogates, which JSON can bring in, are no text that a database would take.
-    return f"{name}: {error.message}".encode(errors="replace").decode()
+    # Lone surrogates and NUL, which JSON can bring in, are no text that a database would take.
+    return f"{name}: {error.message}".encode(errors="replace").decode().replace("\0", "?")

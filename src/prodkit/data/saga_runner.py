@@ -10,21 +10,25 @@ from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
+from prodkit._tasks import complete
 from prodkit.call import CURRENT, Call, Kind, current_call, new_request_id
+from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
 from prodkit.data.database import Database, Transaction
 from prodkit.data.saga import Progress, Saga, SagaStatus, StepRun, needs_attention
 from prodkit.data.saga_store import SagaRecord, SagaStore
-from prodkit.data.tasks import Loop, complete, end
+from prodkit.data.tasks import Loop, end
 from prodkit.errors import (
+    AbortedError,
     ConfigurationError,
     DeadlineExceededError,
     NotFoundError,
     ServiceError,
     UnavailableError,
 )
-from prodkit.pipeline import Pipeline, Trait
+from prodkit.pipeline import Pipeline, admit
 from prodkit.telemetry.propagation import current_traceparent
+from prodkit.traits import Trait
 
 _BARE = Pipeline()
 _log = logging.getLogger("prodkit.sagas")
@@ -59,7 +63,7 @@ class SagaRunner:
     ) -> None:
         if concurrency < 1:
             raise ConfigurationError(f"concurrency must be at least 1, not {concurrency!r}")
-        pipeline.check(door=name, kind=Kind.CONSUMER, principal=True)
+        admit(pipeline, Doorway(name, Kind.CONSUMER, principal=True))
         self.name = name
         self.store = SagaStore(database)
         #: How many sagas are running, compensating and in need of attention; some seconds old.
@@ -208,7 +212,7 @@ class SagaRunner:
             record = await self.store.acquire(id_, list(self._sagas), now, now + self._lease)
             while record is not None:
                 record = await self._advance(record)
-        except UnavailableError:
+        except (UnavailableError, AbortedError):
             return  # the database is away: the lease will end, and the step repeats
         except asyncio.CancelledError:
             if record is not None:
@@ -218,7 +222,7 @@ class SagaRunner:
     async def _release(self, record: SagaRecord) -> None:
         try:
             await self.store.release(record)
-        except UnavailableError:
+        except (UnavailableError, AbortedError):
             return  # then the lease ends by itself
 
     async def _advance(self, record: SagaRecord) -> SagaRecord | None:

@@ -7,6 +7,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prodkit._extras import extra
+
+with extra("sql", of=__name__):
+    import sqlalchemy  # noqa: F401
+
 from sqlalchemy import (
     Column,
     Float,
@@ -19,11 +24,9 @@ from sqlalchemy import (
     Text,
     delete,
     func,
-    insert,
     select,
     update,
 )
-from sqlalchemy.exc import IntegrityError
 
 from prodkit.data.database import Database, Transaction
 from prodkit.data.saga import Progress, SagaStatus
@@ -98,10 +101,8 @@ class SagaStore:
             **_columns(record.progress),
             "next_attempt": now,
         }
-        try:
-            await tx.execute(insert(sagas).values(row))
-        except IntegrityError as error:
-            raise AlreadyExistsError(f"saga {record.id} has begun already") from error
+        if not await tx.insert_new(sagas, row):
+            raise AlreadyExistsError(f"saga {record.id} has begun already")
 
     async def get(self, id_: str) -> SagaRecord | None:
         """Return one saga."""
@@ -182,6 +183,7 @@ class SagaStore:
             select(sagas.c.id)
             .where(sagas.c.status.in_(_OVER), sagas.c.updated_at < before)
             .limit(limit)
+            .with_for_update(skip_locked=True)  # another process may purge too
         )
         return (await tx.execute(delete(sagas).where(sagas.c.id.in_(old)))).rowcount
 

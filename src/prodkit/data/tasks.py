@@ -1,31 +1,14 @@
-"""Tasks with an owner: work that must not be left half done, and loops that are awaited."""
+"""Tasks with an owner, and loops that are awaited."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
 
+from prodkit._tasks import complete
 from prodkit.clock import Clock
-from prodkit.errors import UnavailableError
-
-T = TypeVar("T")
-
-
-async def complete(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work` to its end, even if the caller is cancelled meanwhile; then pass that on."""
-    task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-        except BaseException:  # noqa: BLE001, S110 - the task keeps it; it is raised below
-            pass
-    if cancelled is not None and not task.cancelled() and task.exception() is None:
-        raise cancelled
-    return task.result()
+from prodkit.errors import AbortedError, UnavailableError
 
 
 async def end(tasks: Collection[asyncio.Task[Any]], grace: float) -> None:
@@ -72,8 +55,9 @@ class Wakeable:
 class Loop:
     """A background loop: `turn` runs again and again, and says how long to pause in between.
 
-    While something it needs is away (UnavailableError) it tries again after `away` seconds; any
-    other exception ends the loop, and `wait` raises it, for a loop that died must not go unnoticed.
+    While something it needs is away (UnavailableError), or when somebody else was faster
+    (AbortedError), it tries again after `away` seconds; any other exception ends the loop, and
+    `wait` raises it, for a loop that died must not go unnoticed.
     """
 
     def __init__(
@@ -116,7 +100,7 @@ class Loop:
         while not self._stopping:
             try:
                 pause = await self._turn()
-            except UnavailableError:
+            except (UnavailableError, AbortedError):
                 pause = self._away
             if pause > 0 and not self._stopping:
                 await self._pause.pause(pause)

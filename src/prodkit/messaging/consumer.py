@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
+from prodkit._tasks import complete
 from prodkit.call import CURRENT, Call, Kind, new_request_id
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
-from prodkit.data.tasks import Loop, complete, end
+from prodkit.checks import Doorway
+from prodkit.clock import SYSTEM_CLOCK, Clock, seconds, wait_asked
+from prodkit.data.tasks import Loop, end
 from prodkit.errors import (
     ConfigurationError,
     InvalidArgumentError,
@@ -19,7 +21,8 @@ from prodkit.errors import (
     UnavailableError,
 )
 from prodkit.messaging.event import Event
-from prodkit.pipeline import Next, Pipeline, Trait
+from prodkit.pipeline import Next, Pipeline, admit
+from prodkit.traits import Trait
 from prodkit.transports.broker import Broker, Delivery
 
 Handler: TypeAlias = Callable[[Event], Awaitable[None]]
@@ -38,8 +41,9 @@ class Consumer:
     `retry_delay`, twice that, and so on up to `retry_max` seconds; after `max_attempts` the message
     is a dead letter. A policy's refusal of the message, and a cancellation, give it back without
     counting. So does a crash, but after `max_deliveries` it is a dead letter all the same: it may
-    be what kills the process. In an `ordered` queue each subject's messages are handled one after
-    another, and one that fails holds those behind it; a dead letter lets them pass.
+    be what kills the process. What an error asks for (`retry_after`) is waited for, a day at most.
+    In an `ordered` queue each subject's messages are handled one after another, and one that fails
+    holds those behind it; a dead letter lets them pass.
 
     Unexpected exceptions are for the pipeline's telemetry to tell; where the pipeline has none,
     the logger `prodkit.messaging` does.
@@ -75,7 +79,7 @@ class Consumer:
         self._max_deliveries = max(max_deliveries, max_attempts)
         self._retry_delay = seconds("retry_delay", retry_delay)
         self._retry_max = seconds("retry_max", retry_max)
-        pipeline.check(door=f"queue {queue}", kind=Kind.CONSUMER)
+        admit(pipeline, Doorway(f"queue {queue}", Kind.CONSUMER))
         self._observed = Trait.OBSERVES in pipeline.traits
         self._handlers = {type_: _bind(pipeline, each) for type_, each in handlers.items()}
         self._running: dict[asyncio.Task[None], Delivery] = {}
@@ -149,7 +153,7 @@ class Consumer:
             await handler(call)
         except RejectedError as error:
             if error.refuses(call):
-                delay = self._retry_delay if error.retry_after is None else error.retry_after
+                delay = self._retry_delay if error.retry_after is None else wait_asked(error)
                 return partial(self._broker.release, delivery, delay=delay)
             return self._failed(delivery, error)
         except asyncio.CancelledError as error:
@@ -178,8 +182,7 @@ class Consumer:
         if delivery.attempt >= self._max_attempts:
             return partial(self._broker.dead, delivery, reason=_reason(error))
         delay = min(self._retry_max, self._retry_delay * 2.0 ** min(delivery.attempt - 1, 30))
-        asked = error.retry_after if isinstance(error, ServiceError) else None
-        return partial(self._broker.retry, delivery, delay=max(delay, asked or 0.0))
+        return partial(self._broker.retry, delivery, delay=max(delay, wait_asked(error)))
 
     def _handler_of(self, type_: str) -> Next[None] | None:
         exact = self._handlers.get(type_)

@@ -14,8 +14,6 @@ from sqlalchemy import (
     Table,
     and_,
     delete,
-    exists,
-    insert,
     literal,
     select,
     tuple_,
@@ -59,14 +57,8 @@ class Inbox:
 
     async def first_time(self, tx: Transaction, event: Event) -> bool:
         """Record `event` in `tx`; False if it was recorded before, and nothing is to be done."""
-        row = select(
-            literal(self.consumer),
-            literal(event.source),
-            literal(event.id),
-            literal(self._clock.wall()),
-        ).where(~exists().where(self._is(event)))
-        columns = ["consumer", "source", "id", "handled_at"]
-        return (await tx.execute(insert(inbox).from_select(columns, row))).rowcount > 0
+        row = {"consumer": self.consumer, "source": event.source, "id": event.id}
+        return await tx.insert_new(inbox, {**row, "handled_at": self._clock.wall()})
 
     async def seen(self, tx: Transaction, event: Event) -> bool:
         """Say whether `event` was recorded: for effects outside of the database, looked up first.
@@ -81,21 +73,29 @@ class Inbox:
     ) -> Callable[[Event], Awaitable[None]]:
         """Return a handler for a `Consumer` that runs `function` once per event, in a transaction.
 
-        What `function` writes and records commits together with the inbox's row.
+        What `function` writes and records commits together with the inbox's row. After a conflict
+        with another transaction both run again (`UnitOfWork.run`).
         """
 
         async def handle(event: Event) -> None:
-            async with units() as work:
+            async def once(work: Work[Event]) -> None:
                 if await self.first_time(work.tx, event):
                     await function(event, work)
+
+            await units.run(once)
 
         return handle
 
     async def purge(self, tx: Transaction, /, *, limit: int = 1000) -> int:
         """Delete up to `limit` rows older than the retention; return how many."""
         key = (inbox.c.consumer, inbox.c.source, inbox.c.id)
-        old = select(*key).where(inbox.c.handled_at < self._clock.wall() - self._retention)
-        return (await tx.execute(delete(inbox).where(tuple_(*key).in_(old.limit(limit))))).rowcount
+        old = (
+            select(*key)
+            .where(inbox.c.handled_at < self._clock.wall() - self._retention)
+            .limit(limit)
+            .with_for_update(skip_locked=True)  # another process may purge too
+        )
+        return (await tx.execute(delete(inbox).where(tuple_(*key).in_(old)))).rowcount
 
     def _is(self, event: Event) -> ColumnElement[bool]:
         return and_(

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from math import ceil
 
-from sqlalchemy import Column, Float, Integer, MetaData, String, Table, delete, func, insert, select
+from sqlalchemy import (
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+)
 
 from prodkit.data.database import Transaction
 
@@ -33,6 +45,9 @@ async def renew(
 
     Call it only while nothing is being published: what is above the share is given up here.
     """
+    if tx.dialect == "postgresql":
+        # One after the other: each must see what the others hold, as with SQLite's one writer.
+        await tx.execute(text("LOCK TABLE outbox_relay IN EXCLUSIVE MODE"))
     await tx.execute(delete(relays).where((relays.c.until <= now) | (relays.c.owner == owner)))
     await tx.execute(insert(relays).values(owner=owner, until=until))
     count = (await tx.execute(select(func.count()).select_from(relays))).scalar_one()

@@ -12,12 +12,13 @@ from typing import Any
 from sqlalchemy import Row, exists, func, select, update
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
-from prodkit.data.database import Database
+from prodkit.data.database import Database, shared_time
 from prodkit.data.tasks import Loop
-from prodkit.errors import ServiceError, UnavailableError
+from prodkit.errors import AbortedError, ServiceError, UnavailableError
 from prodkit.messaging import outbox_leases
 from prodkit.messaging.event import new_id
 from prodkit.messaging.outbox import Outbox, outbox
+from prodkit.messaging.outbox_bell import OutboxBell
 from prodkit.transports.broker import Broker, Message
 
 _log = logging.getLogger("prodkit.messaging")
@@ -51,9 +52,10 @@ class OutboxRelay:
     tried again with growing delays up to a minute; `backlog` and a warning tell of it. Events of
     `optional_types` (names, or prefixes as in `product.*`) may go where nobody has subscribed.
 
-    Relays that share a database lease its partitions for `lease` seconds. A relay that was paused
-    longer than that between reading and publishing can repeat events after newer ones of their
-    subject; an inbox drops such repetitions.
+    Relays that share a database lease its partitions for `lease` seconds, and each publishes only
+    while its own last. One that is paused for longer in the very act can repeat events after newer
+    ones of their subject; an inbox drops such repetitions. On PostgreSQL a commit wakes the relays
+    of all processes, elsewhere those of its own; the others look every `poll` seconds.
     """
 
     def __init__(
@@ -82,14 +84,20 @@ class OutboxRelay:
         self._owner = new_id()
         self._partitions: frozenset[int] = frozenset()
         self._renew_at = 0.0
+        self._held_until = 0.0
         self._report_at = 0.0
         self._loop = Loop(name, self._turn, clock=clock)
-        store.subscribe(self._loop.wake)
+        self._bell: OutboxBell | None = None
+        if database.server is not None:
+            self._bell = OutboxBell(database.server, self._loop.wake, clock=clock)
+        store.subscribe(self._committed)
 
     async def start(self) -> None:
         """Start publishing."""
         self._renew_at = self._report_at = 0.0
         self._loop.start()
+        if self._bell is not None:
+            self._bell.start()
 
     async def wait(self) -> None:
         """Return when stopped; raise what it died of."""
@@ -97,12 +105,21 @@ class OutboxRelay:
 
     async def stop(self, grace: float) -> None:
         """Finish the batch under way; what the outbox still holds stays for the next start."""
-        await self._loop.stop(grace)
+        try:
+            await self._loop.stop(grace)
+        finally:
+            if self._bell is not None:
+                await self._bell.stop()
         try:
             async with self._database.transaction() as tx:
                 await outbox_leases.leave(tx, self._owner)
-        except UnavailableError:
+        except (UnavailableError, AbortedError):
             return  # then the leases end by themselves
+
+    def _committed(self) -> None:
+        self._loop.wake()
+        if self._bell is not None and len(self._partitions) < self._store.partitions:
+            self._bell.ring()
 
     async def _turn(self) -> float:
         await self._renew()
@@ -115,12 +132,14 @@ class OutboxRelay:
     async def _renew(self) -> None:
         if self._clock.monotonic() < self._renew_at:
             return
-        started, now = self._clock.monotonic(), self._clock.wall()
+        started = self._clock.monotonic()
         async with self._database.transaction() as tx:
+            now = await shared_time(tx, self._clock)
             self._partitions = await outbox_leases.renew(
                 tx, self._owner, self._store.partitions, now, now + self._lease
             )
         self._renew_at = started + self._lease / 3
+        self._held_until = started + self._lease
 
     async def _read(self) -> Sequence[Row[Any]]:
         """Return the next events whose subject is not held by an earlier one that waits."""
@@ -153,18 +172,23 @@ class OutboxRelay:
     ) -> None:
         """Publish together; if the broker refuses that, find out which event it is."""
         rows = [row for row in rows if row.subject not in outcome.failed]
+        if not self._holds():
+            return  # whoever holds them now reads them too
         refusal = await self._try(rows, mandatory)
         if refusal is None:
             outcome.sent.extend(row.seq for row in rows)
             return
         for row in rows:
-            if row.subject in outcome.failed:
+            if row.subject in outcome.failed or not self._holds():
                 continue
             refusal = await self._try([row], mandatory)
             if refusal is None:
                 outcome.sent.append(row.seq)
             else:
                 outcome.failed[row.subject] = (row, refusal)
+
+    def _holds(self) -> bool:
+        return self._clock.monotonic() < self._held_until
 
     async def _try(self, rows: Sequence[Row[Any]], mandatory: bool) -> ServiceError | None:
         try:
@@ -189,9 +213,10 @@ class OutboxRelay:
                 values = {
                     "attempts": row.attempts + 1,
                     "next_attempt": now + delay,
-                    "error": error.message[:500],
+                    "error": error.message[:500].replace("\0", "?"),
                 }
-                await tx.execute(update(outbox).where(outbox.c.seq == row.seq).values(values))
+                waiting = (outbox.c.seq == row.seq, outbox.c.sent_at.is_(None))
+                await tx.execute(update(outbox).where(*waiting).values(values))
 
     async def _report(self) -> None:
         now = self._clock.monotonic()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, TypeVar
+
+from prodkit._extras import extra
+
+with extra("sql", of=__name__):
+    import sqlalchemy  # noqa: F401
 
 from sqlalchemy import (
     Column,
@@ -22,11 +26,12 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql import Executable
 
+from prodkit._tasks import complete
 from prodkit.errors import ConfigurationError, UnavailableError
 from prodkit.policies.claim import Record, Terms
 
@@ -49,6 +54,8 @@ _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.ins
 #: Claims between two sweeps, and rows a sweep may take: twice as many as can have come.
 _SWEEP_EVERY = 256
 _SWEEP = 512
+#: PostgreSQL's classes of errors that pass: connection, resources, operator, limits, conflicts.
+_AWAY = frozenset({"08", "53", "55", "57", "58", "40"})
 
 
 _HELD: Any = and_(
@@ -164,34 +171,29 @@ class SqlIdempotencyStore:
 
         A statement cut short would cost the writer its connection, and leave open what it did.
         """
-        task = asyncio.create_task(self._begin(work))
-        cancelled: asyncio.CancelledError | None = None
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            task.exception()  # read, so that it is not reported as forgotten
-            raise cancelled
-        return task.result()
+        return await complete(self._begin(work))
 
     async def _begin(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         try:
             async with self._engine.begin() as tx:
                 return await work(tx)
-        except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-            if _is_mistake(error):
+        except (DBAPIError, PoolTimeoutError, OSError, UnavailableError) as error:
+            if isinstance(error, DBAPIError) and not _is_away(error):
                 raise
             raise UnavailableError(
                 "the idempotency store is away", reason="IDEMPOTENCY_STORE_AWAY", retry_after=1.0
             ) from error
 
 
-def _is_mistake(error: Exception) -> bool:
-    """Tell a missing table and its like, which sqlite3 calls operational, from a database away."""
-    cause = getattr(error, "orig", None)
-    return getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
+def _is_away(error: DBAPIError) -> bool:
+    """Tell a database that cannot serve from a statement that is wrong (a missing table...)."""
+    state = getattr(error.orig, "sqlstate", None)  # PostgreSQL's
+    if error.connection_invalidated or state is not None:
+        return error.connection_invalidated or str(state)[:2] in _AWAY
+    if not isinstance(error, OperationalError | InterfaceError):
+        return False
+    # sqlite3 calls a missing table operational too.
+    return getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
 
 
 def _claim_statement(insert: Any) -> Executable:

@@ -1,4 +1,4 @@
-"""Stores that live and die with one process."""
+"""Idempotency keys that live and die with one process."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import ClassVar
 
 from prodkit.errors import UnavailableError
 from prodkit.policies.claim import Record, Terms
-from prodkit.policies.gcra import MemoryRateLimitStore
-
-__all__ = ["MemoryIdempotencyStore", "MemoryRateLimitStore"]
 
 
 @dataclass(slots=True)

@@ -1,0 +1,175 @@
+"""The database of one service as a component: transactions, and one clear error if it is away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from sqlalchemy import MetaData, inspect, text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prodkit._tasks import complete
+from prodkit.clock import seconds
+from prodkit.data.database.engines import REFUSED, Engines, unavailable
+from prodkit.data.database.postgres import PostgresOptions, Server, postgres_engines
+from prodkit.data.database.sqlite import sqlite_engines
+from prodkit.data.database.transaction import Transaction, run_transaction
+from prodkit.errors import ConfigurationError, UnavailableError
+
+_DEFAULTS = PostgresOptions()
+_BUSY = "is busy: no connection came free in time"
+
+
+class Database:
+    """A database, as a component of a service: a SQLite file by its path, or PostgreSQL by its URL.
+
+    `wait` bounds, in seconds, how long a transaction waits for its connection, and on SQLite for
+    other processes' locks; then UnavailableError.
+
+    SQLite: one connection writes (BEGIN IMMEDIATE, so that no transaction fails half-way for the
+    lock), `readers` others can only read. WAL with synchronous=FULL: what was committed survives
+    power loss. `:memory:` stands for a private temporary file that goes away at `stop`, so that
+    tests run the very same modes, without the syncs.
+
+    PostgreSQL: `postgres` has the pool and the time limits. Transactions are READ COMMITTED:
+    decide by conditional statements and unique keys, not by what was read before, or ask for
+    `serializable`, which the one writer of SQLite always is. A connection whose fate is unknown (a
+    time-out, a cancellation in the middle of a statement) is closed, never used again. Errors and
+    `repr` name the server, never the password, nor the values of rows.
+    """
+
+    def __init__(
+        self,
+        url: str | os.PathLike[str],
+        *,
+        name: str = "database",
+        readers: int = 4,
+        wait: float = 2.0,
+        postgres: PostgresOptions = _DEFAULTS,
+    ) -> None:
+        self.name = name
+        self._wait = seconds("wait", wait)
+        self.server, self._engines = _open(
+            os.fspath(url), name=name, readers=readers, wait=self._wait, postgres=postgres
+        )
+        self.writer = self._engines.writer
+        self._reader = self._engines.reader
+        self._writing = asyncio.Semaphore(self._engines.writers)
+        shared = self._engines.readers is None
+        self._reading = self._writing if shared else asyncio.Semaphore(readers)
+
+    @property
+    def dialect(self) -> str:
+        """Which kind it is: "sqlite" or "postgresql"."""
+        return self.writer.dialect.name
+
+    def __repr__(self) -> str:
+        return f"Database({self.name!r}, {self.server or 'sqlite'})"
+
+    async def start(self) -> None:
+        """Open the database, or raise UnavailableError.
+
+        ConfigurationError where waiting cannot help: a wrong password, no such database.
+        """
+        try:
+            async with self.transaction():
+                pass
+            await self.ping()
+        except BaseException as error:
+            await complete(self.stop())
+            if isinstance(error, UnavailableError) and error.reason == REFUSED:
+                notes: list[str] = getattr(error, "__notes__", [error.message])
+                raise ConfigurationError(notes[0]) from error  # which says where, too
+            raise
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """Close all connections; nobody may be using them any more."""
+        await self._engines.dispose()
+
+    async def ping(self) -> None:
+        """Raise UnavailableError unless the database answers."""
+        async with self.read() as transaction:
+            await transaction.execute(text(self._engines.probe))
+
+    async def create_all(self, *metadata: MetaData) -> None:
+        """Create the tables that are not there yet, in one transaction.
+
+        Processes that do so at once wait for each other. Changes of what is there are migrations'.
+        """
+        async with self.transaction() as transaction:
+            if transaction.dialect == "postgresql":
+                # IF NOT EXISTS is no protection: two who create at once collide in the catalog.
+                await transaction.execute(text("SELECT pg_advisory_xact_lock(7310025017)"))
+            for each in metadata:
+                await transaction.connection.run_sync(each.create_all)
+
+    async def check_tables(self, *metadata: MetaData) -> None:
+        """Raise ConfigurationError that names the tables that are missing, and what to do."""
+        wanted = {table.name for each in metadata for table in each.tables.values()}
+        async with self.read() as transaction:
+            there = await transaction.connection.run_sync(lambda c: inspect(c).get_table_names())
+        if missing := sorted(wanted.difference(there)):
+            names = ", ".join(missing)
+            raise ConfigurationError(
+                f"{self.name} has no table {names}: migrate it before the service starts"
+            )
+
+    @asynccontextmanager
+    async def transaction(self, *, serializable: bool = False) -> AsyncIterator[Transaction]:
+        """Open a transaction that may write; commits at the end, rolls back on any exception.
+
+        Whoever is cancelled inside leaves only after the roll-back; whoever is cancelled during
+        the commit, after the commit. Raises UnavailableError, and on PostgreSQL
+        TransactionConflictError: nothing happened, and the whole may be run again, as
+        `UnitOfWork.run` does.
+        """
+        engines = self._engines
+        engine = engines.serializable if serializable else engines.writer
+        async with self._open(engine, self._writing) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        """Open a transaction that sees one state of the database and cannot write."""
+        async with self._open(self._reader, self._reading) as transaction:
+            yield transaction
+
+    @asynccontextmanager
+    async def _open(
+        self, engine: AsyncEngine, places: asyncio.Semaphore
+    ) -> AsyncIterator[Transaction]:
+        await self._enter(places)
+        try:
+            with _translated(self.name):
+                async with run_transaction(engine) as transaction:
+                    yield transaction
+        finally:
+            places.release()
+
+    async def _enter(self, places: asyncio.Semaphore) -> None:
+        """Wait for a place; the pool's own wait can swallow a cancellation on Python 3.11."""
+        try:
+            async with asyncio.timeout(self._wait):
+                await places.acquire()
+        except TimeoutError as error:
+            raise unavailable(self.name, _BUSY) from error
+
+
+def _open(
+    url: str, *, name: str, readers: int, wait: float, postgres: PostgresOptions
+) -> tuple[Server | None, Engines]:
+    if "://" not in url or url.partition("://")[0] in ("sqlite", "sqlite+aiosqlite"):
+        return None, sqlite_engines(url, name=name, readers=readers, wait=wait)
+    server = Server(url, postgres, name=name)
+    return server, postgres_engines(server, postgres, name=name, wait=wait)
+
+
+@contextmanager
+def _translated(name: str) -> Iterator[None]:
+    try:
+        yield
+    except PoolTimeoutError as error:
+        raise unavailable(name, _BUSY) from error

@@ -1,0 +1,59 @@
+"""What the two kinds of database have in common below `Database`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from prodkit.errors import UnavailableError
+
+#: Of errors that end a service at its start: waiting does not help, changing its settings does.
+REFUSED = "DATABASE_REFUSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The engines of one database, and how many transactions each may have at a time.
+
+    `serializable` writes too. `probe` is a statement that only an intact database answers.
+    Engines may share their connections: then `readers` is None, and `writers` counts all.
+    """
+
+    writer: AsyncEngine
+    serializable: AsyncEngine
+    reader: AsyncEngine
+    writers: int
+    readers: int | None
+    probe: str
+    cleanup: Callable[[], None] = field(default=lambda: None)
+
+    async def dispose(self) -> None:
+        """Close all connections."""
+        await self.reader.dispose()
+        await self.writer.dispose()
+        self.cleanup()
+
+
+def translate(engine: AsyncEngine, translated: Callable[[Any], Exception | None]) -> None:
+    """Raise what `translated` makes of an error's context (SQLAlchemy's) in place of the error.
+
+    Whatever uses the engine hears the same: transactions, stores, migrations.
+    """
+    event.listen(engine.sync_engine, "handle_error", translated)
+
+
+def unavailable(
+    name: str, trouble: str, *, where: str = "", reason: str = "DATABASE_UNAVAILABLE"
+) -> UnavailableError:
+    """Return the error for a database that cannot serve now; it holds no secret.
+
+    Its message may be shown to strangers, so only a note says `where` the database is.
+    """
+    error = UnavailableError(f"{name} {trouble}", reason=reason, retry_after=1.0)
+    if where:
+        error.add_note(f"{name} ({where}) {trouble}")
+    return error
