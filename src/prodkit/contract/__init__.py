@@ -1,5 +1,11 @@
 """What a .proto says of its methods, read once at start."""
 
+from prodkit._extras import extra
+
+with extra("grpc", of=__name__):
+    import google.protobuf  # noqa: F401
+    import protovalidate  # noqa: F401
+
 from prodkit.contract.access import IdempotencyKey, RateOption, SloOption
 from prodkit.contract.bindings import HttpBinding
 from prodkit.contract.method import Contract, MethodContract

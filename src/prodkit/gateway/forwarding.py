@@ -51,7 +51,7 @@ class Forwarding:
         large for any service to take raises InvalidArgumentError (HTTP 431).
         """
         found: dict[str, str] = {}
-        key: bytes | None = None
+        keys: list[bytes] = []
         for raw, value in scope["headers"]:
             name = self._names.get(raw)
             if name is not None:
@@ -59,11 +59,11 @@ class Forwarding:
                     raise InvalidArgumentError(f"the header {name} cannot be read")
                 found[name] = value.decode("ascii")
             elif raw == _KEY:
-                key = value
+                keys.append(value)
         if not self._public and AUTHORIZATION not in found:
             raise UnauthenticatedError("credentials are needed: Authorization: Bearer ...")
-        if self._keyed and key is not None:
-            found[IDEMPOTENCY_KEY] = _key(key)
+        if self._keyed and keys:
+            found[IDEMPOTENCY_KEY] = _key(keys)
         if sum(map(len, found.values())) > _LIMIT:
             names = ", ".join(sorted(found))
             raise InvalidArgumentError(
@@ -73,10 +73,10 @@ class Forwarding:
         return tuple(found.items())
 
 
-def _key(sent: bytes) -> str:
+def _key(sent: list[bytes]) -> str:
     call = CURRENT.get()
     known = None if call is None else call.key
-    return known or idempotency_key_of(sent)
+    return known or idempotency_key_of(*sent)
 
 
 def _add_caller(found: dict[str, str], scope: dict[str, Any]) -> None:

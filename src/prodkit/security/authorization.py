@@ -9,7 +9,8 @@ from typing import Protocol, TypeVar
 from prodkit.call import Call, Principal
 from prodkit.errors import ConfigurationError, PermissionDeniedError, UnauthenticatedError
 from prodkit.events import Event
-from prodkit.pipeline import Next, Trait
+from prodkit.pipeline import Next
+from prodkit.traits import Trait
 
 T = TypeVar("T")
 

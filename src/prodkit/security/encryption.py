@@ -5,6 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from prodkit._extras import extra
+
+with extra("auth", of=__name__):
+    import cryptography  # noqa: F401
+
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 from uuid import uuid4
 
+from prodkit._extras import extra
+
+with extra("auth", of=__name__):
+    import joserfc  # noqa: F401
+
 import structlog
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey

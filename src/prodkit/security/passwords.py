@@ -9,6 +9,11 @@ from secrets import token_hex
 from typing import TypeVar
 from unicodedata import normalize
 
+from prodkit._extras import extra
+
+with extra("auth", of=__name__):
+    import argon2  # noqa: F401
+
 from argon2 import PasswordHasher as Argon2
 from argon2.exceptions import InvalidHashError, VerificationError
 

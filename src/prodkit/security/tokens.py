@@ -10,6 +10,11 @@ from secrets import token_urlsafe
 from types import MappingProxyType
 from typing import Any, Literal
 
+from prodkit._extras import extra
+
+with extra("auth", of=__name__):
+    import joserfc  # noqa: F401
+
 import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError

@@ -11,7 +11,7 @@ from opentelemetry.trace import Span
 from prodkit.call import Kind
 from prodkit.errors import Code, RejectedError, ServiceError
 from prodkit.security.redaction import Redactor
-from prodkit.telemetry.outcome import Outcome
+from prodkit.telemetry.outcome import Outcome, notes_of
 from prodkit.telemetry.traces import UnkeptSpan
 
 # An index costs less than an enum's `name` and `value`, which are properties.
@@ -44,6 +44,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True):
     error: str = ""
     reason: str = ""
     message: str = ""
+    notes: str = ""
     policy: str = ""
     measured: float | None = None
     threshold: float | None = None
@@ -88,6 +89,7 @@ def _explain(line: AccessLine, error: BaseException, redactor: Redactor) -> None
     if isinstance(error, ServiceError):
         line.reason = error.reason
         line.message = redactor.text(error.message)
+        line.notes = redactor.text(notes_of(error))
         line.retry_after = error.retry_after
     elif isinstance(error, Exception):
         line.exception = redactor.text("".join(traceback.format_exception(error)))

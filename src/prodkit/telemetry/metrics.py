@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from threading import Lock
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -15,10 +16,17 @@ from prometheus_client.registry import Collector
 from prodkit.call import Kind
 from prodkit.errors import Code
 from prodkit.events import Event
-from prodkit.policies.circuit_breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
+from prodkit.policies.circuit_breaker import (
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitIsolated,
+    CircuitOpened,
+    CircuitReset,
+)
 from prodkit.policies.rate_limiter import RateExceeded
 from prodkit.policies.retry import RetryScheduled
 from prodkit.telemetry import semconv
+from prodkit.telemetry.occupancy import Occupancy
 
 #: Distinct operations (and names of policies) a metric takes; the rest is counted as `_OTHER`.
 LIMIT = 1000
@@ -38,8 +46,16 @@ _FAMILIES: dict[tuple[str, Kind], tuple[str, str, str]] = {
     ("function", Kind.INTERNAL): ("function_calls", "function_call", "guarded function calls"),
 }
 
-_STATES = {CircuitClosed: (0, "closed"), CircuitHalfOpened: (1, "half_open")}
-_STATES |= {CircuitOpened: (2, "open")}
+_STATES: dict[type[Event], tuple[int, str]] = {
+    CircuitClosed: (0, "closed"),
+    CircuitReset: (0, "closed"),
+    CircuitHalfOpened: (1, "half_open"),
+    CircuitOpened: (2, "open"),
+    CircuitIsolated: (3, "isolated"),
+}
+_Transition: TypeAlias = (
+    CircuitClosed | CircuitReset | CircuitHalfOpened | CircuitOpened | CircuitIsolated
+)
 
 
 class _Child:
@@ -140,7 +156,10 @@ class Metrics:
             "policy_events_total", "What policies did", ("policy", "event"), registry=registry
         )
         self._states = Gauge(
-            "circuit_breaker_state", "0 closed, 1 half-open, 2 open", ("name",), registry=registry
+            "circuit_breaker_state",
+            "0 closed, 1 half-open, 2 open, 3 isolated by hand",
+            ("name",),
+            registry=registry,
         )
         self._transitions = Counter(
             "circuit_breaker_transitions_total",
@@ -169,7 +188,15 @@ class Metrics:
             ("service",),
             registry=registry,
         )
+        self.occupancy = Occupancy()
+        registry.register(self.occupancy)
         self._policies: set[str] = set()
+        self._counted: dict[tuple[str, type[Event]], Counter] = {}
+        self._further: dict[type[Event], Callable[[Any], None]] = {
+            RateExceeded: self._limited_call,
+            RetryScheduled: self._retry,
+            **dict.fromkeys(_STATES, self._transition),
+        }
 
     @classmethod
     def of(cls, registry: CollectorRegistry) -> Metrics:
@@ -187,17 +214,34 @@ class Metrics:
         return self._series.get((transport, kind)) or self._series["function", Kind.INTERNAL]
 
     def count(self, event: Event) -> None:
-        """Count what a policy told of."""
-        self._events.labels(self._policy(event.policy), type(event).__name__).inc()
-        if isinstance(event, RateExceeded):
-            self._limited.labels(self._policy(event.policy)).inc()
-        elif isinstance(event, RetryScheduled):
-            self._retries.labels(event.code.name).inc()
-        elif isinstance(event, (CircuitOpened, CircuitHalfOpened, CircuitClosed)):
-            number, state = _STATES[type(event)]
-            name = self._policy(event.name)
-            self._states.labels(name).set(number)
-            self._transitions.labels(name, state).inc()
+        """Count what a policy told of: every kind of event in one family, some in their own too."""
+        kind = type(event)
+        counter = self._counted.get((event.policy, kind))
+        if counter is None:
+            counter = self._bind(event.policy, kind)
+        counter.inc()
+        further = self._further.get(kind)
+        if further is not None:
+            further(event)
+
+    def _bind(self, policy: str, kind: type[Event]) -> Counter:
+        bounded = self._policy(policy)
+        counter = self._events.labels(bounded, kind.__name__)
+        if bounded == policy:
+            self._counted[policy, kind] = counter
+        return counter
+
+    def _limited_call(self, event: RateExceeded) -> None:
+        self._limited.labels(self._policy(event.policy)).inc()
+
+    def _retry(self, event: RetryScheduled) -> None:
+        self._retries.labels(event.code.name).inc()
+
+    def _transition(self, event: _Transition) -> None:
+        number, state = _STATES[type(event)]
+        name = self._policy(event.name)
+        self._states.labels(name).set(number)
+        self._transitions.labels(name, state).inc()
 
     def _policy(self, name: str) -> str:
         if name not in self._policies:

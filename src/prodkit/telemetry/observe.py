@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from opentelemetry import trace
 from opentelemetry.context import attach, detach, get_current
@@ -11,9 +11,7 @@ from opentelemetry.trace import Span
 from prodkit.call import Call, Kind
 from prodkit.errors import FAILURE_CODES, Code
 from prodkit.events import Event
-from prodkit.pipeline import Next, Trait
-from prodkit.policies.circuit_breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
-from prodkit.policies.claim import ClaimLost, StoreFailed
+from prodkit.pipeline import Next
 from prodkit.telemetry import spans
 from prodkit.telemetry.access import access_line
 from prodkit.telemetry.kept_span import KeptSpan
@@ -22,6 +20,7 @@ from prodkit.telemetry.metrics import Series
 from prodkit.telemetry.outcome import Outcome, outcome_of
 from prodkit.telemetry.telemetry import LEVELS, Telemetry
 from prodkit.telemetry.traces import context_of
+from prodkit.traits import Trait
 
 T = TypeVar("T")
 
@@ -29,22 +28,14 @@ T = TypeVar("T")
 _SERVER, _CANCELLED = Kind.SERVER, Code.CANCELLED
 _INBOUND = frozenset({Kind.SERVER, Kind.CONSUMER})
 
-#: Events that change the state of something: a log line each, the rest is metrics and span.
-_TOLD = {
-    CircuitOpened: "warning",
-    CircuitHalfOpened: "info",
-    CircuitClosed: "info",
-    ClaimLost: "warning",
-    StoreFailed: "warning",
-}
-
 
 class Observe:
     """Traces, counts and logs every call of a pipeline; put it first, around everything else.
 
     One span, one count, one duration, one access line a call, a stream being one call. Works at
     every door and for every kind: inbound calls continue their caller's trace, others the current
-    span's. What policies emit becomes metrics and span events. Unexpected exceptions are logged
+    span's. What policies emit becomes metrics and span events, and a line where the event asks for
+    one. Unexpected exceptions are logged
     with their stack; spans and metrics tell their type alone. Cancellation is no error.
     """
 
@@ -107,8 +98,5 @@ class Observe:
         span = trace.get_current_span()
         if span.is_recording():
             spans.record_event(span, event, telemetry.redactor)
-        level = _TOLD.get(type(event))
-        if level is not None:
-            fields: dict[str, Any] = dict(spans.event_fields(event, telemetry.redactor))
-            fields |= {"policy": event.policy, "operation": call.operation}
-            telemetry.line(level, type(event).__name__, call, fields)
+        if event.level:
+            telemetry.line(event, call)

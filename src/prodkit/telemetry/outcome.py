@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from prodkit.call import Call, Kind
-from prodkit.errors import FAILURE_CODES, Code, RejectedError, code_of
+from prodkit.errors import FAILURE_CODES, Code, RejectedError, ServiceError, code_of
 from prodkit.security.redaction import Redactor
 from prodkit.telemetry.semconv import UNMATCHED
 from prodkit.transports.problem import status_of
@@ -64,6 +64,11 @@ def outcome_of(
     if code is not _OK or error is not None:
         level = _level(code, error) or level
     return Outcome(call, operation, path, code, status, seconds, error, level)
+
+
+def notes_of(error: ServiceError) -> str:
+    """Return what `error` tells those inside alone: where it happened, what was tried."""
+    return "; ".join(getattr(error, "__notes__", ()))
 
 
 def _level(code: Code, error: BaseException | None) -> str | None:

@@ -28,10 +28,12 @@ MESSAGING_OPERATION: Final = "messaging.operation.type"
 REQUEST_ID: Final = "prodkit.request_id"
 CODE: Final = "prodkit.code"
 ATTEMPT: Final = "prodkit.attempt"
+EVENTS: Final = "prodkit.events"
 POLICY: Final = "prodkit.policy"
 MEASURED: Final = "prodkit.measured"
 THRESHOLD: Final = "prodkit.threshold"
 RETRY_AFTER: Final = "prodkit.retry_after"
+NOTES: Final = "prodkit.notes"
 
 #: Every other word in a request line is `_OTHER`: the label must not be a stranger's to choose.
 HTTP_METHODS: Final = frozenset(

@@ -15,34 +15,35 @@ class Availability:
     cancelled is no failure; refusals for overload are. A service that nobody called is available.
     """
 
-    __slots__ = ("_clock", "_failed", "_index", "_total", "_width")
+    __slots__ = ("_clock", "_failed", "_index", "_place", "_total", "_until", "_width")
 
     def __init__(self, *, window: float = 3600.0, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._width = _seconds("window", window) / _PARTS
         self._total = [0] * _PARTS
         self._failed = [0] * _PARTS
-        self._index = int(clock.monotonic() // self._width)
+        self._index = 0
+        self._advance(int(clock.monotonic() // self._width))
 
     def record(self, now: float, *, failed: bool) -> None:
         """Count one answer, given at the reading `now` of the clock."""
-        index = int(now // self._width)
-        if index > self._index:
-            self._advance(index)
-        place = self._index % _PARTS
-        self._total[place] += 1
+        if now >= self._until:
+            self._advance(int(now // self._width))
+        self._total[self._place] += 1
         if failed:
-            self._failed[place] += 1
+            self._failed[self._place] += 1
 
     def percent(self) -> float:
         """Return the availability in percent."""
-        index = int(self._clock.monotonic() // self._width)
-        if index > self._index:
-            self._advance(index)
+        now = self._clock.monotonic()
+        if now >= self._until:
+            self._advance(int(now // self._width))
         total = sum(self._total)
         return 100.0 * (total - sum(self._failed)) / total if total else 100.0
 
     def _advance(self, index: int) -> None:
         for passed in range(max(self._index + 1, index - _PARTS + 1), index + 1):
             self._total[passed % _PARTS] = self._failed[passed % _PARTS] = 0
-        self._index = index
+        self._index = max(index, self._index)
+        self._place = self._index % _PARTS
+        self._until = (self._index + 1) * self._width

@@ -15,7 +15,7 @@ from prodkit.events import Event
 from prodkit.security.redaction import Redactor
 from prodkit.telemetry import semconv
 from prodkit.telemetry.kept_span import KeptSpan
-from prodkit.telemetry.outcome import Outcome
+from prodkit.telemetry.outcome import Outcome, notes_of
 
 Attributes = dict[str, AttributeValue]
 
@@ -63,24 +63,30 @@ def complete(span: KeptSpan, outcome: Outcome, redactor: Redactor) -> None:
 
 
 def record_event(span: Span, event: Event, redactor: Redactor) -> None:
-    """Put what a policy told of on a recorded span."""
+    """Put what a policy told of on a recorded span: an event, and its name in an attribute.
+
+    Few backends search in events, all of them in attributes.
+    """
+    name = type(event).__name__
     attributes: Attributes = {semconv.POLICY: event.policy}
     attributes.update((f"prodkit.{name}", value) for name, value in event_fields(event, redactor))
-    span.add_event(type(event).__name__, attributes)
+    span.add_event(name, attributes)
+    heard = (getattr(span, "attributes", None) or {}).get(semconv.EVENTS, ())
+    if name not in heard:
+        span.set_attribute(semconv.EVENTS, (*heard, name))
 
 
 def event_fields(event: Event, redactor: Redactor) -> list[tuple[str, str | float | bool]]:
-    """Return the fields of an event, apart from its policy, as plain values."""
-    result: list[tuple[str, str | float | bool]] = []
+    """Return the fields of an event, apart from its policy, as plain values without secrets."""
+    told = {}
     for field in fields(event):
         value = getattr(event, field.name)
-        if isinstance(value, Enum):
-            value = value.name
-        if field.name == "policy" or value is None:
-            continue
-        plain = value if isinstance(value, (int, float)) else redactor.text(str(value))
-        result.append((field.name, plain))
-    return result
+        if field.name != "policy" and value is not None:
+            told[field.name] = value.name if isinstance(value, Enum) else value
+    return [
+        (name, value if isinstance(value, (str, int, float)) else str(value))
+        for name, value in redactor.fields(told).items()
+    ]
 
 
 def _explain(span: Span, attributes: Attributes, error: Exception, redactor: Redactor) -> None:
@@ -89,6 +95,8 @@ def _explain(span: Span, attributes: Attributes, error: Exception, redactor: Red
     details: Attributes = {"exception.type": name}
     if isinstance(error, ServiceError):  # its message may be shown; any other's may hold anything
         details["exception.message"] = redactor.text(error.message)
+        if notes := notes_of(error):
+            details[semconv.NOTES] = redactor.text(notes)
     if isinstance(error, RejectedError):
         attributes[semconv.POLICY] = error.policy
         attributes[semconv.MEASURED] = error.measured

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -14,13 +13,18 @@ from prometheus_client import CollectorRegistry
 
 from prodkit.call import Call
 from prodkit.clock import SYSTEM_CLOCK, Clock
+from prodkit.events import Event
+from prodkit.pipeline import Pipeline
 from prodkit.security.redaction import Redactor
 from prodkit.telemetry.logs import SERVICE, encode_line
 from prodkit.telemetry.metrics import Metrics
 from prodkit.telemetry.sink import LineSink
 from prodkit.telemetry.slo import Availability
+from prodkit.telemetry.spans import event_fields
 from prodkit.telemetry.traces import SpanStarter, tracer_provider
 
+#: Characters of an operation in the line of an event: before routing it is a stranger's path.
+_LONGEST = 256
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -68,21 +72,34 @@ class Telemetry:
         self.metrics.availability.labels(label).set_function(self.availability.percent)
         self.metrics.lines_dropped.labels(service).set_function(lambda: self.log.dropped)
 
-    def line(self, level: str, event: str, call: Call, fields: dict[str, Any]) -> None:
-        """Write one line about something that happened to `call`."""
-        if LEVELS[level] < self.threshold:
+    def watch(self, *pipelines: Pipeline) -> None:
+        """Show what the bulkheads and load shedders in `pipelines` hold, as gauges."""
+        for pipeline in pipelines:
+            for member in pipeline.members:
+                self.metrics.occupancy.watch(member)
+
+    def line(self, told: Event, call: Call) -> None:
+        """Write one line about what a policy told of `call`, if the event asks for one.
+
+        A field named like one that every line has is written as `event_<name>`.
+        """
+        if LEVELS.get(told.level, 0) < self.threshold:
             return
         span = trace.get_current_span().get_span_context()
-        head = {
+        head: dict[str, object] = {
             "timestamp": datetime.now(UTC),
-            "level": level,
-            "event": event,
+            "level": told.level,
+            "event": type(told).__name__,
             "service": self.service,
             "trace_id": f"{span.trace_id:032x}",
             "span_id": f"{span.span_id:016x}",
             "request_id": call.request_id,
+            "policy": told.policy,
+            "operation": self.redactor.path(call.operation[:_LONGEST]),
         }
-        self.log.write(encode_line(head | self.redactor.fields(fields)))
+        for name, value in event_fields(told, self.redactor):
+            head[f"event_{name}" if name in head else name] = value
+        self.log.write(encode_line(head))
 
     async def start(self) -> None:
         """Do nothing: telemetry works as soon as it is built."""

@@ -43,3 +43,7 @@ class EventRecorder:
     def clear(self) -> None:
         """Forget everything heard so far."""
         self.records.clear()
+
+    def __repr__(self) -> str:
+        heard = len(self.records)
+        return f"EventRecorder({heard} event{'s' * (heard != 1)})"

@@ -104,7 +104,8 @@ def problem(error: BaseException, *, call: Call) -> tuple[int, list[tuple[bytes,
     A ServiceError tells its message, reason, violations, and what its policy measured. A rejection
     of another call, one that the handler made, reads DEPENDENCY_UNAVAILABLE: it may have taken
     effect. Of any other exception nothing is told but its code. `type` is always about:blank;
-    programs test `reason`. Every 503 and 504 carries Retry-After.
+    programs test `reason`. Every 503 and 504 carries Retry-After, in whole seconds; what has that
+    header has the same as `retry_after` in its body, unrounded.
     """
     status = status_of(error, call=call)
     document: dict[str, Any] = {
@@ -115,23 +116,29 @@ def problem(error: BaseException, *, call: Call) -> tuple[int, list[tuple[bytes,
     }
     if call.request_id:
         document["request_id"] = call.request_id
+    wait = _wait(error, status)
+    if wait is not None:
+        document["retry_after"] = wait
     body = _encoded(document)
     headers = [
         (b"content-type", b"application/problem+json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
     ]
-    wait = getattr(error, "retry_after", None)
-    if wait is None and status in (503, 504):
-        wait = _DEFAULT_RETRY_AFTER
     if wait is not None:
-        if not wait < _LONGEST_RETRY_AFTER:  # infinite, or no number
-            wait = _LONGEST_RETRY_AFTER
         headers.append((b"retry-after", b"%d" % max(1, math.ceil(wait))))
     headers.extend(_marks(error, call))
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     return status, headers, body
+
+
+def _wait(error: BaseException, status: int) -> float | None:
+    """Return the seconds after which it is worth another try, if that is known."""
+    wait: float | None = getattr(error, "retry_after", None)
+    if wait is None:
+        return _DEFAULT_RETRY_AFTER if status in (503, 504) else None
+    return min(_LONGEST_RETRY_AFTER, wait)  # infinite, or no number
 
 
 def _encoded(document: dict[str, Any]) -> bytes:
@@ -148,7 +155,7 @@ def _marks(error: BaseException, call: Call) -> list[tuple[bytes, bytes]]:
     return [
         (f"x-{name}".encode(), value.encode("latin-1"))
         for name, value in error.metadata.items()
-        if name.startswith(_MARK)
+        if name.startswith(_MARK) and f"x-{name}" not in (call.reply or ())
     ]
 
 

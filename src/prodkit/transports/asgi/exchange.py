@@ -7,29 +7,28 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from prodkit.call import Call, Kind
+from prodkit.call import CURRENT, Call, Kind
 from prodkit.errors import InternalError, ServiceError
-from prodkit.transports.asgi.body import (
-    Message,
-    Receive,
-    RequestBody,
-    Send,
-    body_too_large,
-)
+from prodkit.transports.asgi.body import Message, Receive, RequestBody, Send, body_too_large
 from prodkit.transports.asgi.request import (
+    PASSED,
     DoorOptions,
     Metadata,
+    RawHeader,
     Scope,
     idempotency_key_of,
+    inherit,
+    listed,
     new_request_id,
     request_id_of,
     timeout_of,
 )
 from prodkit.transports.problem import CODE_OF_STATUS, problem
 
-RawHeaders: TypeAlias = "list[tuple[bytes, bytes]]"
+RawHeaders: TypeAlias = list[RawHeader]
 
 _SERVER = Kind.SERVER  # an Enum's attributes are slow to reach
+_KEY = b"idempotency-key"
 #: What a response kept under an idempotency key may hold; a larger one fails loudly.
 KEPT_LIMIT = 1 << 20
 #: Methods without an effect that a key could protect (RFC 9110, 9.2.1).
@@ -59,8 +58,8 @@ class HttpExchange:
     __slots__ = (
         "_keeps",
         "_multiplexed",
+        "_nested",
         "_parts",
-        "_request_id",
         "_room",
         "_send",
         "body",
@@ -78,20 +77,28 @@ class HttpExchange:
         method: str = scope["method"]
         raw_path: bytes | None = scope.get("raw_path")
         self.scope = scope
-        sent = headers.get(b"x-request-id")
-        self._request_id = new_request_id() if sent is None else request_id_of(sent)
+        outer = CURRENT.get() if PASSED in scope else None
+        scope[PASSED] = True
+        self._nested = outer is not None
+        if outer is None:
+            sent = headers.get(b"x-request-id")
+            request_id = (new_request_id() if sent is None else request_id_of(sent)).decode()
+        else:
+            request_id = outer.request_id
         self.call = Call(
             f"{method} {raw_path.decode('latin-1') if raw_path else quote(scope['path'])}",
             _SERVER,
             transport="http",
-            metadata=Metadata(scope, door.edge, door.trusted_proxies),
+            metadata=Metadata(scope, headers, door.edge, door.trusted_proxies),
             payload=self,
             codec=self,
-            request_id=self._request_id.decode("latin-1"),
+            request_id=request_id,
             safe=method in _SAFE,
             edge=door.edge,
         )
         self.call.statuses = door.statuses
+        if outer is not None:
+            inherit(self.call, outer)
         self.receive = receive
         self.body: RequestBody | None = None
         self.started = self.disconnected = False
@@ -103,7 +110,7 @@ class HttpExchange:
         self._multiplexed = scope.get("http_version", "1.1") >= "2"
         if b"content-length" in headers or b"transfer-encoding" in headers or self._multiplexed:
             self._expect_body(headers.get(b"content-length", b""), door)
-        if b"idempotency-key" in headers or b"x-request-timeout" in headers:
+        if _KEY in headers or b"x-request-timeout" in headers:
             self._read_options(headers, door)
 
     def _expect_body(self, length: bytes, door: DoorOptions) -> None:
@@ -118,9 +125,11 @@ class HttpExchange:
         try:
             if b"x-request-timeout" in headers:
                 left = timeout_of(headers[b"x-request-timeout"])
-                self.call.deadline = door.clock.monotonic() + left
-            if b"idempotency-key" in headers and not self.call.safe:
-                self.call.key = idempotency_key_of(headers[b"idempotency-key"])
+                end = door.clock.monotonic() + left
+                self.call.deadline = min(end, self.call.deadline or end)
+            if _KEY in headers and not self.call.safe:
+                sent = [value for name, value in self.scope["headers"] if name == _KEY]
+                self.call.key = idempotency_key_of(*sent)
         except ServiceError as error:
             self.refused = error
 
@@ -133,7 +142,7 @@ class HttpExchange:
         """Be the `send` of the guest app."""
         if self.refused or (self.body is not None and self.body.refusal):
             return
-        kind = message["type"]
+        kind, ended = message["type"], False
         if kind == "http.response.start":
             call, status = self.call, message["status"]
             call.status = status
@@ -147,14 +156,15 @@ class HttpExchange:
             if self.held is not None:
                 self._hold_more(self.held, message)
                 return
-            if message.get("more_body", False) and not self.call.streaming:
+            ended = not message.get("more_body", False)
+            if not (ended or self.call.streaming):
                 self.call.first_message()
         try:
             await self._send(message)
         except OSError:
             self.disconnected = True
             raise
-        if kind == "http.response.body" and not message.get("more_body", False):
+        if ended:
             self.call.answered()
 
     def _hold_back(self, status: int, headers: Any) -> None:
@@ -179,11 +189,10 @@ class HttpExchange:
         raise self.refused
 
     def _headers(self, headers: Any) -> RawHeaders:
-        result = [*headers, (b"x-request-id", self._request_id)]
-        if self.call.reply:
-            for name, value in self.call.reply.items():
-                result.append((name.lower().encode("latin-1"), value.encode("latin-1")))
-        return result
+        result = [*headers]
+        if not self._nested:
+            result.append((b"x-request-id", self.call.request_id.encode("latin-1")))
+        return listed(result, self.call.reply) if self.call.reply else result
 
     def drop_held(self) -> None:
         """Forget what was held back: the guest raised after all."""

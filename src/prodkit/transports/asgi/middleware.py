@@ -11,9 +11,11 @@ from typing import Any, TypeAlias
 from starlette.requests import ClientDisconnect
 
 from prodkit.call import CURRENT, Call, Kind
+from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
-from prodkit.errors import InternalError, ServiceError, UnavailableError
-from prodkit.pipeline import Pipeline, Trait
+from prodkit.errors import InternalError, ServiceError, ShuttingDownError, UnavailableError
+from prodkit.pipeline import Pipeline, admit
+from prodkit.traits import Trait
 from prodkit.transports.asgi.body import Receive, Send, client_gone
 from prodkit.transports.asgi.exchange import BufferedResponse, HttpExchange
 from prodkit.transports.asgi.request import DoorOptions, Scope
@@ -22,10 +24,11 @@ from prodkit.transports.asgi.websocket import WebSocketSession
 
 __all__ = ["BufferedResponse", "PipelineMiddleware"]
 
+#: Whatever a server takes for one: libraries type scopes and messages in ways of their own.
 ASGIApp: TypeAlias = Any
 _NONE: Mapping[str, int] = MappingProxyType({})
-#: Who cancels a request from outside is the server that stops.
-_SHUTTING_DOWN = UnavailableError("the service is shutting down", reason="SHUTTING_DOWN")
+#: Who cancels a request from outside is the server that stops. No ShuttingDownError: it did run.
+_SHUTTING_DOWN = UnavailableError("the service is shutting down", reason=ShuttingDownError.reason)
 _log = logging.getLogger("prodkit.http")
 
 
@@ -50,6 +53,9 @@ class PipelineMiddleware:
     unless the method is safe. `call.operation` is the method and the raw path before routing, the
     method and the route template after it.
 
+    One of these inside another answers the same request: its call has the outer one's request id,
+    principal and, at most, its deadline, and the RateLimit fields of both are one list.
+
     The guest's handler is not cancelled when its client disconnects: what it began, it ends.
     """
 
@@ -69,7 +75,8 @@ class PipelineMiddleware:
             raise ValueError(f"body_limit must not be negative, not {body_limit!r}")
         if trusted_proxies < 0:
             raise ValueError(f"trusted_proxies must not be negative, not {trusted_proxies!r}")
-        pipeline.check(door="PipelineMiddleware", kind=Kind.SERVER, replays=True)
+        door = Doorway("PipelineMiddleware", Kind.SERVER, replays=True, routed=False, early=True)
+        admit(pipeline, door)
         self.app = app
         self._options = DoorOptions(
             edge,
@@ -85,11 +92,9 @@ class PipelineMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope; lifespan and unknown scopes go to the guest as they are."""
-        if scope["type"] == "websocket":
-            await self._websocket(scope, receive, send)
-            return
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
+        kind = scope["type"]
+        if kind != "http":
+            await (self._websocket if kind == "websocket" else self.app)(scope, receive, send)
             return
         exchange = HttpExchange(scope, receive, send, self._options)
         call = exchange.call

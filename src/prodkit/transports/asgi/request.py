@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from random import getrandbits
 from typing import Any, TypeAlias
 
+from prodkit.call import Call
 from prodkit.clock import Clock
 from prodkit.errors import InvalidArgumentError
 
-Scope: TypeAlias = "dict[str, Any]"
+Scope: TypeAlias = MutableMapping[str, Any]
+RawHeader: TypeAlias = tuple[bytes, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,13 @@ _HIDDEN = frozenset({"baggage", "tracestate", "x-client-address"})
 _REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 _TIMEOUT = re.compile(rb"\d{1,6}(\.\d{1,9})?")
 _QUOTED = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])*)"')
-_UNQUOTED = re.compile(r"[ -~]*")
+_UNQUOTED = re.compile(r"[ -+\--~]*")  # no comma: it may be two headers that a proxy joined
+
+#: The mark of a scope that passed a door: one that sees it again stands inside that one, and both
+#: answer one request. What a handler asks of an app in this process has a scope of its own.
+PASSED = "prodkit.passed"
+#: Fields that are lists, to which each door adds its own.
+_LISTS = frozenset({b"ratelimit", b"ratelimit-policy"})
 
 
 class Metadata(Mapping[str, str]):
@@ -48,10 +57,13 @@ class Metadata(Mapping[str, str]):
     service, who says it in `x-client-address`.
     """
 
-    __slots__ = ("_edge", "_scope", "_trusted_proxies")
+    __slots__ = ("_edge", "_known", "_scope", "_trusted_proxies")
 
-    def __init__(self, scope: Scope, edge: bool, trusted_proxies: int) -> None:
+    def __init__(
+        self, scope: Scope, headers: Mapping[bytes, bytes], edge: bool, trusted_proxies: int
+    ) -> None:
         self._scope = scope
+        self._known = headers  # the last of each name: most questions are for what did not come
         self._edge = edge
         self._trusted_proxies = trusted_proxies
 
@@ -59,15 +71,16 @@ class Metadata(Mapping[str, str]):
         """Return the header `key`, or `default`."""
         if key == "client-address":
             return self._client_address() or default
+        name = key.encode("latin-1")
+        if name not in self._known:
+            return default
         if self._edge and (key in _HIDDEN or key.startswith(INTERNAL_PREFIX)):
             return default
-        found = joined(self._scope, key.encode("latin-1"))
-        return default if found is None else found.decode("latin-1")
+        return joined(self._scope, name).decode("latin-1")
 
     def _client_address(self) -> str | None:
-        said = None if self._edge else joined(self._scope, b"x-client-address")
-        if said is not None:
-            return said.decode("latin-1")
+        if not self._edge and b"x-client-address" in self._known:
+            return joined(self._scope, b"x-client-address").decode("latin-1")
         if self._trusted_proxies:
             forwarded = forwarded_address(self._scope, self._trusted_proxies)
             if forwarded is not None:
@@ -90,13 +103,32 @@ class Metadata(Mapping[str, str]):
         return sum(1 for _ in self)
 
 
-def joined(scope: Scope, wanted: bytes) -> bytes | None:
+def inherit(call: Call, outer: Call) -> None:
+    """Give `call` what the door around its own knows already."""
+    call.deadline = outer.deadline
+    call.principal = outer.principal
+
+
+def listed(headers: list[RawHeader], reply: Mapping[str, str]) -> list[RawHeader]:
+    """Return `headers` with those of `reply`, and of each list of rates one field."""
+    there = dict(headers)
+    for text, value in reply.items():
+        name, said = _wire_name(text), value.encode("latin-1")
+        if name in there and name in _LISTS:  # a door further in began the list
+            said = b", ".join([said, *(more for known, more in headers if known == name)])
+            headers = [each for each in headers if each[0] != name]
+        headers.append((name, said))
+    return headers
+
+
+@lru_cache(maxsize=256)
+def _wire_name(name: str) -> bytes:
+    return name.lower().encode("latin-1")
+
+
+def joined(scope: Scope, wanted: bytes) -> bytes:
     """Return the header `wanted` of `scope`, its occurrences joined by commas (RFC 9110, 5.2)."""
-    found: bytes | None = None
-    for name, value in scope["headers"]:
-        if name == wanted:
-            found = value if found is None else found + b", " + value
-    return found
+    return b", ".join([value for name, value in scope["headers"] if name == wanted])
 
 
 def forwarded_address(scope: Scope, trusted_proxies: int) -> str | None:
@@ -105,7 +137,7 @@ def forwarded_address(scope: Scope, trusted_proxies: int) -> str | None:
     Everything left of that entry of X-Forwarded-For is the client's own invention. None, because
     the header is too short or holds no address, means that the request came around the proxies.
     """
-    hops = (joined(scope, b"x-forwarded-for") or b"").decode("latin-1").split(",")
+    hops = joined(scope, b"x-forwarded-for").decode("latin-1").split(",")
     return _address(hops[-trusted_proxies].strip()) if len(hops) >= trusted_proxies else None
 
 
@@ -138,15 +170,20 @@ def timeout_of(sent: bytes) -> float:
     return float(sent)
 
 
-def idempotency_key_of(sent: bytes) -> str:
-    """Return the key in an Idempotency-Key header: a quoted string (draft -07), or bare text."""
-    text = sent.decode("latin-1").strip()
-    if not text.startswith('"'):
-        if _UNQUOTED.fullmatch(text):
-            return text
-    elif quoted := _QUOTED.fullmatch(text):
-        return re.sub(r"\\(.)", r"\1", quoted[1])
+def idempotency_key_of(*sent: bytes) -> str:
+    """Return the key in the one Idempotency-Key header of a request, as it was sent.
+
+    It is a quoted string (draft -07), or bare text without commas. Raises InvalidArgumentError for
+    what is neither, and for several: nobody knows which one was meant.
+    """
+    text = sent[0].decode("latin-1").strip()
+    if len(sent) == 1:
+        if not text.startswith('"'):
+            if _UNQUOTED.fullmatch(text):
+                return text
+        elif quoted := _QUOTED.fullmatch(text):
+            return re.sub(r"\\(.)", r"\1", quoted[1])
     raise InvalidArgumentError(
-        "Idempotency-Key must be a quoted string of printable ASCII",
+        "Idempotency-Key must be one quoted string of printable ASCII",
         reason="IDEMPOTENCY_KEY_INVALID",
     )

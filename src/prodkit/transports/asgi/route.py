@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
-def route_of(scope: dict[str, Any]) -> str | None:
+def route_of(scope: Mapping[str, Any]) -> str | None:
     """Return the path template that answered, mounts and included routers counted in, or None.
 
     Starlette and FastAPI leave the route in the scope; the list of routes is never walked. A
@@ -36,14 +37,14 @@ def _included(context: Any, route: Any) -> Any:
     return route if hasattr(route, "path_format") else context.starlette_route
 
 
-def _untold(scope: dict[str, Any], base: str) -> str | None:
+def _untold(scope: Mapping[str, Any], base: str) -> str | None:
     """Return the template of a matched route that left no trace: FastAPI's plain ones."""
     if "endpoint" not in scope:
         return None
     return _restored(scope["path"].removeprefix(base), scope.get("path_params", {}))
 
 
-def _restored(path: str, parameters: dict[str, Any], rest: str = "") -> str | None:
+def _restored(path: str, parameters: Mapping[str, Any], rest: str = "") -> str | None:
     """Return `path` with its parameters put back, except those of `rest`; None if one is missing.
 
     A template that named individuals would make a time series of each.

@@ -7,10 +7,19 @@ from urllib.parse import quote
 
 from starlette.websockets import WebSocketDisconnect
 
-from prodkit.call import Call, Kind
+from prodkit.call import CURRENT, Call, Kind
 from prodkit.errors import Code, ServiceError, code_of
 from prodkit.transports.asgi.body import Message, Receive, Send, client_gone
-from prodkit.transports.asgi.request import DoorOptions, Metadata, Scope, request_id_of
+from prodkit.transports.asgi.request import (
+    PASSED,
+    DoorOptions,
+    Metadata,
+    RawHeader,
+    Scope,
+    inherit,
+    listed,
+    request_id_of,
+)
 from prodkit.transports.asgi.route import route_of
 from prodkit.transports.problem import problem
 
@@ -38,8 +47,8 @@ class WebSocketSession:
     """
 
     __slots__ = (
+        "_nested",
         "_receive",
-        "_request_id",
         "_send",
         "accepted",
         "answered",
@@ -51,19 +60,25 @@ class WebSocketSession:
     def __init__(self, scope: Scope, receive: Receive, send: Send, door: DoorOptions) -> None:
         raw_path: bytes | None = scope.get("raw_path")
         path = raw_path.decode("latin-1") if raw_path else quote(scope["path"])
-        self._request_id = request_id_of(dict(scope["headers"]).get(b"x-request-id"))
+        outer = CURRENT.get() if PASSED in scope else None
+        scope[PASSED] = True
+        self._nested = outer is not None
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        sent = headers.get(b"x-request-id")
         self.scope = scope
         self.call = Call(
             f"GET {path}",
             Kind.SERVER,
             transport="websocket",
-            metadata=Metadata(scope, door.edge, door.trusted_proxies),
+            metadata=Metadata(scope, headers, door.edge, door.trusted_proxies),
             payload=self,
-            request_id=self._request_id.decode("latin-1"),
+            request_id=request_id_of(sent).decode() if outer is None else outer.request_id,
             safe=False,
             edge=door.edge,
         )
         self.call.statuses = door.statuses
+        if outer is not None:
+            inherit(self.call, outer)
         self.accepted = self.answered = self.gone = False
         self._receive = receive
         self._send = send
@@ -119,11 +134,11 @@ class WebSocketSession:
             self.call.code = _CODES.get(code, Code.OK)
         self.answered = self.gone = True
 
-    def _headers(self, headers: Any) -> list[tuple[bytes, bytes]]:
-        result = [*headers, (b"x-request-id", self._request_id)]
-        for name, value in (self.call.reply or {}).items():
-            result.append((name.lower().encode("latin-1"), value.encode("latin-1")))
-        return result
+    def _headers(self, headers: Any) -> list[RawHeader]:
+        result = [*headers]
+        if not self._nested:
+            result.append((b"x-request-id", self.call.request_id.encode("latin-1")))
+        return listed(result, self.call.reply or {})
 
     async def refuse(self, error: Exception) -> None:
         """Tell the client of `error`, as well as the state of the websocket allows."""

@@ -139,8 +139,9 @@ class QueueThread:
 
     def _unavailable(self, error: sqlite3.Error) -> UnavailableError:
         failure = UnavailableError(
-            f"{self._name} cannot be reached: {error}", reason="BROKER_UNAVAILABLE", retry_after=1.0
+            "the broker cannot be reached", reason="BROKER_UNAVAILABLE", retry_after=1.0
         )
+        failure.add_note(f"{self._name} cannot be reached: {error}")
         failure.__cause__ = error
         return failure
 

@@ -1,15 +1,12 @@
 """The gRPC doors, both ways. Needs the `grpc` extra, and says so."""
 
-try:
+from prodkit._extras import extra
+
+with extra("grpc", of=__name__):
     import google.rpc  # noqa: F401
     import grpc  # noqa: F401
     import grpc_health  # noqa: F401
     import grpc_reflection  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        f"prodkit.transports.grpc needs the grpc extra ({error.name} is missing): "
-        "pip install 'prodkit-services[grpc]'"
-    ) from error
 
 from prodkit.transports.grpc.client import open_channel
 from prodkit.transports.grpc.server import GrpcServer

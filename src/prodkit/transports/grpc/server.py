@@ -17,7 +17,8 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.pipeline import Pipeline
 from prodkit.transports.rpc.method import Pipelines, no_policies
-from prodkit.transports.rpc.server import Door, Handler, Registration, bind, unknown_handler
+from prodkit.transports.rpc.registrar import Handler, Registration
+from prodkit.transports.rpc.server import Door, bind, unknown_handler
 
 _HEALTH: Final = "grpc.health.v1.Health"
 #: How long the wire gets, beyond the grace, to carry the last statuses out.

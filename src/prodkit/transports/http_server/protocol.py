@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from prodkit.call import Call, Kind
 from prodkit.errors import Code, InvalidArgumentError, ServiceError
+from prodkit.transports.http_server.answer import Answer
 from prodkit.transports.http_server.linger import LingeringTransport
 from prodkit.transports.http_server.websocket import CONNECTION_LOG
 from prodkit.transports.problem import problem
@@ -26,6 +27,7 @@ from prodkit.transports.problem import problem
 #: What a Host field may hold (RFC 9110, 7.2), near enough to keep apart what is an attack.
 _HOST = re.compile(rb"[A-Za-z0-9._~%:\[\]-]*")
 _CONTENT_LENGTH, _TRANSFER_ENCODING = b"content-length", b"transfer-encoding"
+_MEANINGFUL = frozenset({b"host", b"expect", _TRANSFER_ENCODING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,15 +178,20 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._in_headers:
             return
         name = name.lower()
+        if name in _MEANINGFUL:
+            self._read(name, value)
+        self.headers.append((name, value))
+
+    def _read(self, name: bytes, value: bytes) -> None:
         if name == b"host":
             self._hosts += 1
             if not _HOST.fullmatch(value):
                 self._violate(_malformed("the Host field is not sound"))
-        elif name == b"expect" and value.lower() == b"100-continue":
+        elif name == _TRANSFER_ENCODING:
+            if value.lower() != b"chunked":
+                self._violate(_malformed("no transfer coding but chunked is understood"))
+        elif value.lower() == b"100-continue":
             self.expect_100_continue = True
-        elif name == _TRANSFER_ENCODING and value.lower() != b"chunked":
-            self._violate(_malformed("no transfer coding but chunked is understood"))
-        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin the answer, if the headers as a whole make sense."""
@@ -212,17 +219,17 @@ class HttpProtocol(HttpToolsProtocol):
             )
 
     def _check_meaning(self, version: str) -> None:
-        names = dict(self.headers)
-        if _TRANSFER_ENCODING in names and version == "1.0":
+        if version == "1.0" and _TRANSFER_ENCODING in dict(self.headers):
             self._violate(_malformed("HTTP/1.0 knows no transfer coding"))
         if self.parser.get_method() == b"CONNECT":
             self._violate(_malformed("this is no proxy"))
-        has_body = _TRANSFER_ENCODING in names or names.get(_CONTENT_LENGTH, b"0") != b"0"
-        if has_body and self.parser.should_upgrade() and self._should_upgrade():
-            self._violate(_malformed("a websocket handshake has no body"))
+        if self.parser.should_upgrade() and self._should_upgrade():
+            names = dict(self.headers)
+            if _TRANSFER_ENCODING in names or names.get(_CONTENT_LENGTH, b"0") != b"0":
+                self._violate(_malformed("a websocket handshake has no body"))
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        run = cycle.run_asgi(_cuttable(app, cycle))
+        run = cycle.run_asgi(Answer(cycle, app).run)
         task = self.loop.create_task(run, context=self.server_state.context.copy())
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -256,23 +263,6 @@ class HttpProtocol(HttpToolsProtocol):
         fields = b"".join(b"%s: %s\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n" + body)
         self.transport.linger()  # type: ignore[attr-defined]
-
-
-def _cuttable(app: Any, cycle: RequestResponseCycle) -> Any:
-    """Let a request that the stop cuts off end quietly, once the guest has cleaned up behind it.
-
-    Whatever else gets here is an accident, which uvicorn logs with its stack.
-    """
-
-    async def guest(scope: Any, receive: Any, send: Any) -> None:
-        try:
-            await app(scope, receive, send)
-        except asyncio.CancelledError:
-            if not cycle.response_complete:  # half an answer, or none: nothing may follow it
-                cycle.disconnected = True
-                cycle.transport.close()
-
-    return guest
 
 
 def _malformed(why: str) -> ServiceError:

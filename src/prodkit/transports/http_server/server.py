@@ -10,10 +10,11 @@ import logging
 from email.utils import formatdate
 from typing import Any
 
+from prodkit._extras import extra
 from prodkit.clock import seconds
 from prodkit.transports.http_server.lifespan import Lifespan
 
-try:
+with extra("server", of="prodkit.transports.http_server"):
     from uvicorn.config import Config
 
     from prodkit.transports.http_server.protocol import (
@@ -22,11 +23,6 @@ try:
         HttpProtocol,
     )
     from prodkit.transports.http_server.websocket import WebSocketProtocol
-except ImportError as error:
-    raise ImportError(
-        f"prodkit.transports.http_server.server needs the server extra ({error.name} is missing): "
-        "pip install 'prodkit-services[server]'"
-    ) from error
 
 _log = logging.getLogger("prodkit.http")
 #: How long a cancelled request may take to clean up behind itself.

@@ -21,7 +21,8 @@ from prodkit.transports.local.wire import LocalWire
 from prodkit.transports.rpc.client import RpcChannel
 from prodkit.transports.rpc.method import Pipelines, no_policies
 from prodkit.transports.rpc.outbound import Credentials, Inject, Outbound
-from prodkit.transports.rpc.server import Door, Handler, Registration, bind, unknown_handler
+from prodkit.transports.rpc.registrar import Handler, Registration
+from prodkit.transports.rpc.server import Door, bind, unknown_handler
 
 
 class LocalServer:

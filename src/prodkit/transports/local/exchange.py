@@ -13,7 +13,7 @@ import grpc
 from prodkit.clock import Clock, TimerHandle
 from prodkit.transports.rpc.context import MetadataLike
 from prodkit.transports.rpc.pipe import Pipe, PipeClosedError
-from prodkit.transports.rpc.server import Handler, behavior
+from prodkit.transports.rpc.registrar import Handler, behavior
 
 Serializer: TypeAlias = Callable[[Any], bytes]
 Deserializer: TypeAlias = Callable[[bytes], Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio import CancelledError
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import grpc
 
@@ -102,6 +102,24 @@ class OutboundCall(Call):
     own_deadline: float | None
     wait_for_ready: bool | None
     wire: Any
+
+    def fork(self) -> Self:
+        """Return a twin for an attempt that runs beside others, with metadata of its own."""
+        twin = super().fork()
+        twin.metadata = twin.headers = dict(self.headers)
+        twin.binary = self.binary
+        twin.credentials = self.credentials
+        twin.flow = None  # streams have no forks
+        twin.own_deadline = self.own_deadline
+        twin.wait_for_ready = self.wait_for_ready
+        twin.wire = None
+        return twin
+
+    def adopt(self, twin: Self) -> None:
+        """Take over how `twin` ended, and its wire: whose metadata the caller may ask for."""
+        super().adopt(twin)
+        self.headers = twin.headers
+        self.wire = twin.wire
 
 
 class _StubCall(grpc.aio.Call):

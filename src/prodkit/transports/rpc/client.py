@@ -18,7 +18,7 @@ from prodkit.transports.rpc.calls import (
     UnaryUnary,
 )
 from prodkit.transports.rpc.context import MetadataLike
-from prodkit.transports.rpc.method import Pipelines, method_info, no_policies
+from prodkit.transports.rpc.method import Pipelines, method_info, no_policies, pipeline_of
 from prodkit.transports.rpc.outbound import Outbound, OutboundMethod
 
 C = TypeVar("C")
@@ -129,7 +129,8 @@ class RpcChannel(grpc.aio.Channel):
         info = method_info(name, client_streaming=client, server_streaming=server)
         if name in self._safe:
             info = replace(info, safe=True)
-        method = OutboundMethod(info, self._pipelines(info), start, self._outbound, self._tasks)
+        pipeline = pipeline_of(self._pipelines, info)
+        method = OutboundMethod(info, pipeline, start, self._outbound, self._tasks)
         return _CALLABLES[client, server](method)
 
     async def close(self, grace: float | None = None) -> None:

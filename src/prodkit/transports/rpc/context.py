@@ -10,7 +10,7 @@ import grpc
 from prodkit.call import Call
 from prodkit.errors import Code
 from prodkit.transports.rpc.method import CLIENT_ADDRESS, FORWARDED_ADDRESS
-from prodkit.transports.rpc.status import DETAILS, from_rpc_error
+from prodkit.transports.rpc.status import DETAILS, STATUS, stated
 
 MetadataLike: TypeAlias = grpc.aio.Metadata | Sequence[tuple[str, str | bytes]]
 
@@ -22,7 +22,8 @@ _INTERNAL_PREFIX: Final = "x-prodkit-"
 class InboundCall(Call):
     """A call with the servicer's context, which the leaf of its pipeline needs."""
 
-    __slots__ = ("context",)
+    __slots__ = ("ambiguous", "context")
+    ambiguous: bool  # it came with several idempotency keys
     context: InboundContext
 
 
@@ -62,7 +63,8 @@ class InboundContext(grpc.aio.ServicerContext[Any, Any]):
         """End the call with `code`, by raising; details in the metadata are kept."""
         given = tuple(trailing_metadata)
         self.trailing += tuple(pair for pair in given if pair[0] != DETAILS)
-        raise from_rpc_error(grpc.aio.AioRpcError(code, None, grpc.aio.Metadata(*given), details))
+        error = grpc.aio.AioRpcError(code, None, grpc.aio.Metadata(*given), details)
+        raise stated(error, details or code.name)
 
     async def abort_with_status(self, status: grpc.Status) -> Never:
         """End the call with `status`, by raising."""
@@ -70,8 +72,8 @@ class InboundContext(grpc.aio.ServicerContext[Any, Any]):
 
     def set_code(self, code: grpc.StatusCode) -> None:
         """Let the call end with `code` although the handler returns."""
+        # The wire is told at the end: until then a policy may answer in the handler's place.
         self._call.code = Code(code.value[0])
-        self._wire.set_code(code)
 
     def set_details(self, details: str) -> None:
         """Say why, beside `set_code`."""
@@ -99,7 +101,7 @@ class InboundContext(grpc.aio.ServicerContext[Any, Any]):
 
     def code(self) -> grpc.StatusCode:
         """Return what `set_code` was given."""
-        return self._wire.code()
+        return STATUS[self._call.code]
 
     def details(self) -> str:
         """Return what `set_details` was given."""

@@ -13,6 +13,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.protobuf.message import Message
 
 from prodkit.call import CURRENT, Call
+from prodkit.errors import ConfigurationError
 from prodkit.pipeline import Pipeline
 
 #: What every such call says it came by, a socket or not: telemetry must not change with the wire.
@@ -21,6 +22,8 @@ TRANSPORT: Final = "grpc"
 OTHER: Final = "_OTHER"
 REQUEST_ID: Final = "x-request-id"
 IDEMPOTENCY_KEY: Final = "idempotency-key"
+#: The reason of a refusal to guess which key was meant.
+KEY_INVALID: Final = "IDEMPOTENCY_KEY_INVALID"
 AUTHORIZATION: Final = "authorization"
 #: What a gateway says of its client to the services behind it; an edge door does not believe it.
 FORWARDED_ADDRESS: Final = "x-client-address"
@@ -62,6 +65,16 @@ def no_policies(method: MethodInfo) -> Pipeline:
     """Give every method the empty pipeline."""
     del method
     return Pipeline()
+
+
+def pipeline_of(pipelines: Pipelines, method: MethodInfo) -> Pipeline:
+    """Ask for the pipeline of a method; ConfigurationError where a pipeline stands for all."""
+    if isinstance(pipelines, Pipeline):
+        raise ConfigurationError(
+            "pipelines must be a function of a method, lambda method: pipeline say, "
+            "not a Pipeline by itself"
+        )
+    return pipelines(method)
 
 
 def method_info(full_name: str, *, client_streaming: bool, server_streaming: bool) -> MethodInfo:

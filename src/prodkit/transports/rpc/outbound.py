@@ -12,9 +12,10 @@ from typing import Any, TypeAlias, cast
 import grpc
 
 from prodkit.call import CURRENT, Kind, new_request_id
+from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import DeadlineExceededError
-from prodkit.pipeline import Next, Pipeline
+from prodkit.pipeline import Next, Pipeline, admit
 from prodkit.transports.rpc.calls import Flow, OutboundCall, Requests
 from prodkit.transports.rpc.context import MetadataLike
 from prodkit.transports.rpc.method import (
@@ -58,12 +59,17 @@ class OutboundMethod:
         channel: Outbound,
         tasks: set[asyncio.Task[Any]],
     ) -> None:
-        pipeline.check(
-            door=f"{TRANSPORT} client {info.full_name}",
-            kind=Kind.CLIENT,
-            streams=info.streaming,
-            principal=True,
-            repeatable=info.safe,
+        admit(
+            pipeline,
+            Doorway(
+                f"{TRANSPORT} client {info.full_name}",
+                Kind.CLIENT,
+                substitutes=True,
+                streams=info.streaming,
+                principal=True,
+                repeatable=info.safe,
+                instead=_instead,
+            ),
         )
         self.channel = channel
         self._info = info
@@ -183,6 +189,11 @@ class OutboundMethod:
             credentials=call.credentials,
             wait_for_ready=call.wait_for_ready,
         )
+
+
+def _instead(kind: type[Exception]) -> str:
+    """Say what a policy should go by that waits for an exception of grpc's."""
+    return "write its code, Code.UNAVAILABLE say" if issubclass(kind, grpc.RpcError) else ""
 
 
 def _cause(call: OutboundCall, error: BaseException) -> BaseException:

@@ -6,19 +6,29 @@ import asyncio
 import inspect
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Final, TypeAlias, cast
 
 import grpc
 
 from prodkit.call import CURRENT, Kind, new_request_id
+from prodkit.checks import Doorway
 from prodkit.clock import Clock
-from prodkit.errors import Code, ConfigurationError, ServiceError, UnavailableError
-from prodkit.pipeline import Pipeline, Trait
+from prodkit.errors import (
+    Code,
+    ConfigurationError,
+    InvalidArgumentError,
+    ServiceError,
+    ShuttingDownError,
+    UnavailableError,
+)
+from prodkit.pipeline import Pipeline, admit
+from prodkit.traits import Trait
 from prodkit.transports.rpc.context import InboundCall, InboundContext, metadata_view
 from prodkit.transports.rpc.method import (
     IDEMPOTENCY_KEY,
+    KEY_INVALID,
     OTHER,
     REQUEST_ID,
     TRANSPORT,
@@ -26,27 +36,16 @@ from prodkit.transports.rpc.method import (
     MethodInfo,
     Pipelines,
     method_info,
+    pipeline_of,
 )
+from prodkit.transports.rpc.registrar import Handler, Registrar, Registration, behavior, rewrap
 from prodkit.transports.rpc.status import STATUS, to_status, trailers
 
-Registration: TypeAlias = Callable[[Any], None]
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 WireContext: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 _LOG: Final = logging.getLogger(__name__)
 _REQUEST_ID_LIMIT: Final = 128
-_KINDS: Final[Mapping[tuple[bool, bool], str]] = {
-    (False, False): "unary_unary",
-    (False, True): "unary_stream",
-    (True, False): "stream_unary",
-    (True, True): "stream_stream",
-}
-
-
-def behavior(handler: Handler) -> Callable[[Any, Any], Any]:
-    """Return the function of a method handler, whichever of the four it is kept as."""
-    kind = _KINDS[handler.request_streaming, handler.response_streaming]
-    return cast("Callable[[Any, Any], Any]", getattr(handler, kind))
+_OK: Final = Code.OK  # an Enum's attributes are slow to reach
 
 
 class InFlight:
@@ -84,16 +83,20 @@ class Door:
 class InboundMethod:
     """One method behind its pipeline; `answer` is what the wire calls, for all four kinds."""
 
-    __slots__ = ("_codec", "_door", "_handle", "_info", "_observed", "_streams")
+    __slots__ = ("_codec", "_door", "_handle", "_info", "_observed", "_refuse_keys", "_streams")
 
     def __init__(
         self, info: MethodInfo, function: Callable[..., Any], pipeline: Pipeline, door: Door
     ) -> None:
-        pipeline.check(
-            door=f"{TRANSPORT} {info.full_name}",
-            kind=Kind.SERVER,
-            replays=info.request_type is not None and not info.streaming,
-            streams=info.streaming,
+        admit(
+            pipeline,
+            Doorway(
+                f"{TRANSPORT} {info.full_name}",
+                Kind.SERVER,
+                replays=info.request_type is not None and not info.streaming,
+                substitutes=True,
+                streams=info.streaming,
+            ),
         )
         self._info = info
         self._door = door
@@ -101,6 +104,7 @@ class InboundMethod:
         self._codec = info.response_type if Trait.REPLAYS in pipeline.traits else None
         self._observed = Trait.OBSERVES in pipeline.traits
         self._handle = pipeline.bind(cast("Any", _leaf(info, function)))
+        self._refuse_keys = pipeline.bind(cast("Any", _two_keys))
 
     async def answer(self, payload: Any, wire: WireContext) -> Any:
         """Answer one call: the response, or None after the last message of a stream."""
@@ -111,13 +115,15 @@ class InboundMethod:
         in_flight = self._door.in_flight
         in_flight.tasks.add(task)
         try:
-            result = await self._handle(call)
+            handle = self._refuse_keys if call.ambiguous else self._handle
+            result = await handle(call)
+            if call.code is not _OK:  # told by `set_code`, and not mended by a policy since
+                wire.set_code(STATUS[call.code])
             if call.reply or call.context.trailing:
                 wire.set_trailing_metadata(_reply(call))
         except CancelledError:
             if in_flight.ending:
-                gone = UnavailableError("the server is shutting down", reason="SHUTTING_DOWN")
-                await self._refuse(gone, call, wire)
+                await self._refuse(_shutting_down(), call, wire)
             raise
         except Exception as error:
             await self._refuse(error, call, wire)
@@ -143,8 +149,12 @@ class InboundMethod:
             safe=info.safe,
             request_id=request_id,
             streaming=self._streams,
+            edge=door.edge,
         )
+        call.ambiguous = False
         if IDEMPOTENCY_KEY in metadata:
+            names = [name for name, _ in wire.invocation_metadata() or ()]
+            call.ambiguous = names.count(IDEMPOTENCY_KEY) > 1
             call.key = metadata[IDEMPOTENCY_KEY].strip().removeprefix('"').removesuffix('"')
         if self._codec is not None:
             call.codec = MessageCodec(call, self._codec)
@@ -181,6 +191,15 @@ def _leaf(info: MethodInfo, function: Callable[..., Any]) -> Callable[[InboundCa
     return whole
 
 
+def _shutting_down() -> UnavailableError:
+    # No ShuttingDownError, which would say that the call did not run.
+    return UnavailableError("the server is shutting down", reason=ShuttingDownError.reason)
+
+
+async def _two_keys(call: InboundCall) -> None:
+    raise InvalidArgumentError("one idempotency key, not several", reason=KEY_INVALID)
+
+
 async def _unimplemented(payload: object, context: object) -> None:
     raise ServiceError("no such method", code=Code.UNIMPLEMENTED)
 
@@ -188,42 +207,6 @@ async def _unimplemented(payload: object, context: object) -> None:
 def _reply(call: InboundCall) -> tuple[tuple[str, str | bytes], ...]:
     added = tuple((name.lower(), value) for name, value in (call.reply or {}).items())
     return added + call.context.trailing
-
-
-class Registrar:
-    """Stands in for a server in `add_XServicer_to_server`, and keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.handlers: dict[str, Handler] = {}
-        self.services: set[str] = set()
-        self._generic: set[str] = set()
-
-    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
-        """Note which services were named; their methods come by the other way."""
-        for handler in handlers:
-            if not isinstance(handler, grpc.ServiceRpcHandler):
-                raise ConfigurationError(f"{handler!r} does not tell which methods it answers")
-            self._generic.add(handler.service_name())
-
-    def add_registered_method_handlers(
-        self, service_name: str, method_handlers: Mapping[str, Handler]
-    ) -> None:
-        """Keep the methods of a service."""
-        if service_name in self.services:
-            raise ConfigurationError(f"{service_name} is registered twice")
-        self.services.add(service_name)
-        for name, handler in method_handlers.items():
-            self.handlers[f"/{service_name}/{name}"] = handler
-
-    def collect(self, registrations: Sequence[Registration]) -> None:
-        """Run the registrations."""
-        for registration in registrations:
-            registration(self)
-        for service in self._generic - self.services:
-            raise ConfigurationError(
-                f"{service}: its generated code does not list its methods; "
-                "generate it with grpcio-tools 1.64 or later"
-            )
 
 
 def bind(registrations: Sequence[Registration], pipelines: Pipelines, door: Door) -> Registrar:
@@ -239,8 +222,8 @@ def bind(registrations: Sequence[Registration], pipelines: Pipelines, door: Door
             client_streaming=handler.request_streaming,
             server_streaming=handler.response_streaming,
         )
-        method = InboundMethod(info, behavior(handler), pipelines(info), door)
-        registrar.handlers[full_name] = _rewrap(handler, method)
+        method = InboundMethod(info, behavior(handler), pipeline_of(pipelines, info), door)
+        registrar.handlers[full_name] = rewrap(handler, method.answer)
     return registrar
 
 
@@ -249,11 +232,3 @@ def unknown_handler(pipeline: Pipeline, door: Door) -> Handler:
     info = MethodInfo(OTHER, client_streaming=True)
     method = InboundMethod(info, _unimplemented, pipeline, door)
     return grpc.stream_unary_rpc_method_handler(method.answer)
-
-
-def _rewrap(handler: Handler, method: InboundMethod) -> Handler:
-    kind = _KINDS[handler.request_streaming, handler.response_streaming]
-    wrap = getattr(grpc, f"{kind}_rpc_method_handler")
-    return cast(
-        "Handler", wrap(method.answer, handler.request_deserializer, handler.response_serializer)
-    )

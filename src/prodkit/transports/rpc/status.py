@@ -15,7 +15,14 @@ from google.rpc.status_pb2 import Status
 
 from prodkit import errors
 from prodkit.call import Call
-from prodkit.errors import Code, FieldViolation, RejectedError, ServiceError, code_of
+from prodkit.errors import (
+    FAILURE_CODES,
+    Code,
+    FieldViolation,
+    RejectedError,
+    ServiceError,
+    code_of,
+)
 
 Trailers: TypeAlias = tuple[tuple[str, str | bytes], ...]
 
@@ -28,28 +35,20 @@ PUSHBACK: Final = "grpc-retry-pushback-ms"
 #: Bytes of a Status. Details are metadata, of which implementations promise 8 KiB; base64 makes
 #: a third more of them, and the message travels once more beside them, percent-encoded.
 STATUS_LIMIT: Final = 4096
+#: Metadata of an error that is meant for services; beside it they say the same with an "x-".
+_INTERNAL: Final = "prodkit-"
+_MARK: Final = f"x-{_INTERNAL}"
 _TEXT_LIMIT: Final = 512
 #: gRPC reads the push-back as 32 bits.
 _PUSHBACK_DIGITS: Final = 10
 #: Seconds that a Duration of protobuf can hold.
 _LONGEST: Final = 315_576_000_000.0
 _OMITTED: Final = "violations_omitted"
-
-_ERRORS: Final[Mapping[Code, type[ServiceError]]] = MappingProxyType(
+#: What a failure reads that nobody described.
+_MESSAGES: Final[Mapping[grpc.StatusCode, str]] = MappingProxyType(
     {
-        error.code: error
-        for error in (
-            errors.InvalidArgumentError,
-            errors.UnauthenticatedError,
-            errors.PermissionDeniedError,
-            errors.NotFoundError,
-            errors.AlreadyExistsError,
-            errors.FailedPreconditionError,
-            errors.AbortedError,
-            errors.DeadlineExceededError,
-            errors.UnavailableError,
-            errors.InternalError,
-        )
+        grpc.StatusCode.UNAVAILABLE: "the service that was called did not answer",
+        grpc.StatusCode.DEADLINE_EXCEEDED: "the service that was called did not answer in time",
     }
 )
 
@@ -89,7 +88,7 @@ def to_status(error: BaseException, call: Call) -> Status:
     if shown.retry_after is not None:
         _attach(status, RetryInfo(retry_delay=_duration(shown.retry_after)))
     # The small ones first: what programs test, retry marks say, is a word; what fills up is prose.
-    for name, text in sorted((*_measured(shown), *shown.metadata.items()), key=_size):
+    for name, text in sorted((*_measured(shown), *_told(shown, call)), key=_size):
         key, value = _cut(name), _cut(text)
         if info.ByteSize() + status.ByteSize() + len(key) + len(value) < STATUS_LIMIT // 2:
             info.metadata[key] = value
@@ -116,20 +115,44 @@ def trailers(status: Status, error: BaseException, call: Call) -> Trailers:
 def from_rpc_error(error: grpc.aio.AioRpcError) -> ServiceError:
     """Return what a peer answered as the error that stands for its code, with all its details.
 
-    Details that cannot be read are as good as none: code and message still tell.
+    Details that cannot be read are as good as none: code and message still tell. A failure that
+    brings no details was described by no service for strangers to read: grpc's own words name
+    addresses, so they stand in a note, and the message is ours.
     """
-    metadata = dict(error.trailing_metadata() or ())
+    if Code(error.code().value[0]) in FAILURE_CODES and DETAILS not in _trailing(error):
+        meant = stated(error, _MESSAGES.get(error.code(), "the service that was called failed"))
+        meant.add_note(f"gRPC: {error.details() or error.code().name}")
+        return meant
+    return stated(error, error.details() or error.code().name)
+
+
+def _trailing(error: grpc.aio.AioRpcError) -> dict[str, str | bytes]:
+    return dict(error.trailing_metadata() or ())
+
+
+def stated(error: grpc.aio.AioRpcError, message: str) -> ServiceError:
+    """Return the error that stands for the code of `error`, with `message` and all its details."""
+    metadata = _trailing(error)
     info, retry, bad = _details(metadata.get(DETAILS))
     code = Code(error.code().value[0])
-    found = dict(info.metadata)
-    return _ERRORS.get(code, ServiceError)(
-        error.details() or code.name,
+    found = dict(info.metadata) | _marks(metadata)
+    return errors.error_type(code)(
+        message,
         code=code,
         reason=info.reason or None,
         violations=[FieldViolation(v.field, v.description, v.reason) for v in bad.field_violations],
         retry_after=_retry_after(retry, metadata.get(PUSHBACK)),
         metadata=found,
     )
+
+
+def _marks(metadata: Mapping[str, str | bytes]) -> dict[str, str]:
+    """Return what a prodkit service says beside its error, such as "retried in vain"."""
+    return {
+        name[2:]: value
+        for name, value in metadata.items()
+        if name.startswith(_MARK) and isinstance(value, str)
+    }
 
 
 def _details(data: str | bytes | None) -> tuple[ErrorInfo, RetryInfo | None, BadRequest]:
@@ -150,20 +173,31 @@ def _details(data: str | bytes | None) -> tuple[ErrorInfo, RetryInfo | None, Bad
 
 
 def _retry_after(retry: RetryInfo | None, pushback: str | bytes | None) -> float | None:
+    if pushback is not None and not _is_wait(pushback):
+        return -1.0  # "a negative or unreadable value means: do not retry" (A6)
     if retry is not None:
         return retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    # A negative or unreadable push-back means "do not retry" (A6); there is no moment to name then.
-    if (
-        not isinstance(pushback, str)
-        or not pushback.isdecimal()
-        or len(pushback) > _PUSHBACK_DIGITS
-    ):
-        return None
-    return int(pushback) / 1000
+    return None if pushback is None else int(pushback) / 1000
+
+
+def _is_wait(pushback: str | bytes) -> bool:
+    return (
+        isinstance(pushback, str)
+        and pushback.isdecimal()
+        and pushback.isascii()
+        and len(pushback) <= _PUSHBACK_DIGITS
+    )
 
 
 def _size(pair: tuple[str, str]) -> int:
     return len(pair[0]) + len(pair[1])
+
+
+def _told(error: ServiceError, call: Call) -> Iterable[tuple[str, str]]:
+    """Return the metadata of `error`, without what services tell each other where strangers ask."""
+    return (
+        item for item in error.metadata.items() if not (call.edge and item[0].startswith(_INTERNAL))
+    )
 
 
 def _measured(error: ServiceError) -> Iterable[tuple[str, str]]:

@@ -1,29 +1,24 @@
-"""The outbound HTTP door: a pipeline around an httpx2 transport.
-
-Needs the `http` extra, and says so.
-"""
+"""The transport: what a request becomes for policies, and what they make of its answers."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
+
+import httpx2
 
 from prodkit.call import CURRENT, Call, Kind, new_request_id
+from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.errors import ConfigurationError, DeadlineExceededError, UnavailableError
-from prodkit.pipeline import Pipeline, Trait
+from prodkit.errors import ConfigurationError, DeadlineExceededError
+from prodkit.pipeline import Pipeline, admit
+from prodkit.traits import Trait
 from prodkit.transports.asgi.request import idempotency_key_of
+from prodkit.transports.http.attempt import Attempt, HttpCall
+from prodkit.transports.http.failures import MISTAKES, code_instead_of, meaning_of
 from prodkit.transports.problem import CODE_OF_STATUS
-
-try:
-    import httpx2
-except ImportError as error:
-    raise ImportError(
-        f"prodkit.transports.http needs the http extra ({error.name} is missing): "
-        "pip install 'prodkit-services[http]'"
-    ) from error
 
 Credentials: TypeAlias = Callable[[], "str | Awaitable[str]"]
 Inject: TypeAlias = Callable[[dict[str, str]], None]
@@ -34,32 +29,26 @@ _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 _LONGEST_RETRY_AFTER = 86400.0
 
 
-class _Attempts:
-    """What a call carries: the request, and the response of the attempt before, still open."""
-
-    __slots__ = ("request", "response")
-
-    def __init__(self, request: httpx2.Request) -> None:
-        self.request = request
-        self.response: httpx2.Response | None = None
-
-    async def close(self) -> None:
-        """Give back the connection of an attempt that nobody will read."""
-        response, self.response = self.response, None
-        if response is not None:
-            await response.aclose()
-
-
 class PipelineTransport(httpx2.AsyncBaseTransport):
     """Passes every request of an `httpx2.AsyncClient` through `pipeline`.
 
     The operation is `extensions={"operation": "GET /orders/{id}"}` of the request, else method and
     host. GET, HEAD, OPTIONS, TRACE, PUT and DELETE may be repeated, others with an Idempotency-Key.
-    A status becomes `call.code`, and the response is returned; what never became a response raises
-    UnavailableError or DeadlineExceededError. From the call being answered, a request inherits its
+    From the call being answered, a request inherits its
     deadline (sent as `x-request-timeout`, and bounding httpx2's own time-outs), its request id and
     its principal; its token only by `credentials`, which gives the bearer token ("" for none).
     `inject` adds the trace context: `prodkit.telemetry.inject`.
+
+    What happened, what comes out of the door, and the code that policies go by:
+
+    - any response: that response; the code of its status, UNAVAILABLE for 502 and 503 say
+    - no connection, a lost one, broken HTTP: UnavailableError; UNAVAILABLE
+    - a time-out of httpx2, or no time left: DeadlineExceededError; DEADLINE_EXCEEDED
+    - a request that cannot be sent at all: httpx2.UnsupportedProtocol, LocalProtocolError; UNKNOWN
+
+    So `Retry(on=Code.UNAVAILABLE)` repeats 502, 503 and what is lost on its way; a policy that
+    waits for the exceptions of httpx2 is refused at start. Messages name no host; a note of the
+    exception does.
 
     Policies judge the whole exchange where the response announces at most `body_limit` bytes; a
     larger or unannounced body is read by the caller, after the pipeline. A pipeline that repeats
@@ -76,7 +65,17 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
         body_limit: int = 1 << 20,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        pipeline.check(door="PipelineTransport", kind=Kind.CLIENT, principal=True)
+        admit(
+            pipeline,
+            Doorway(
+                "PipelineTransport",
+                Kind.CLIENT,
+                substitutes=True,
+                principal=True,
+                hosts=True,
+                instead=code_instead_of,
+            ),
+        )
         self._inner = inner or httpx2.AsyncHTTPTransport()
         self._repeats = Trait.REPEATS in pipeline.traits
         self._credentials = credentials
@@ -92,30 +91,43 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
                 "a pipeline that repeats cannot send a body twice that is read once; "
                 "read it first: await request.aread()"
             )
-        attempts = _Attempts(request)
-        call = self._describe(request, attempts)
+        attempt = Attempt(request)
+        call = self._describe(request, attempt)
         try:
             response = await self._run(call)
         except BaseException:
-            await attempts.close()
+            await attempt.end()
             raise
-        if response is not attempts.response:  # a policy answered by itself
-            await attempts.close()
+        await attempt.end(kept=response)
         return response
+
+    def handle_request(self, request: httpx2.Request) -> NoReturn:
+        """Tell a client that is not async that it cannot have this transport."""
+        raise _only_async()
+
+    def __enter__(self) -> NoReturn:
+        """Tell the same."""
+        raise _only_async()
+
+    def __exit__(self, *_: object) -> None:
+        """Never be reached; `with` asks for it first."""
+
+    def close(self) -> None:
+        """Let such a client be closed: nothing was opened."""
 
     async def aclose(self) -> None:
         """Close the inner transport."""
         await self._inner.aclose()
 
-    def _describe(self, request: httpx2.Request, attempts: _Attempts) -> Call:
-        key = request.headers.get("idempotency-key")
-        call = Call(
+    def _describe(self, request: httpx2.Request, attempt: Attempt) -> Call:
+        keys = [key.encode("latin-1") for key in request.headers.get_list("idempotency-key")]
+        call = HttpCall(
             request.extensions.get("operation") or f"{request.method} {request.url.host}",
             Kind.CLIENT,
             transport="http",
             metadata=request.headers,
-            payload=attempts,
-            key=None if key is None else idempotency_key_of(key.encode("latin-1")),
+            payload=attempt,
+            key=idempotency_key_of(*keys) if keys else None,
             safe=request.method in _IDEMPOTENT,
         )
         parent = CURRENT.get()
@@ -128,20 +140,18 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
         return call
 
     async def _send(self, call: Call) -> httpx2.Response:
-        attempts: _Attempts = call.payload
-        await attempts.close()
-        request = attempts.request
+        attempt: Attempt = call.payload
+        await attempt.begin()
+        request = attempt.request
         await self._prepare(call, request)
         try:
             response = await self._inner.handle_async_request(request)
-            attempts.response = response
-            response = attempts.response = await self._read_small(response)
-        except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError):
-            raise  # a mistake of the caller's, that no other time or place mends
-        except httpx2.TimeoutException as error:
-            raise DeadlineExceededError(f"{call.operation}: {type(error).__name__}") from error
+            attempt.opened(response)
+            response = await self._read_small(response)
         except httpx2.TransportError as error:
-            raise UnavailableError(f"{call.operation}: {type(error).__name__}") from error
+            if isinstance(error, MISTAKES):
+                raise
+            raise meaning_of(error, call, request) from error
         call.status = response.status_code
         call.code = CODE_OF_STATUS[response.status_code]
         call.retry_after = self._retry_after(response.headers)
@@ -198,3 +208,9 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
         except (ValueError, OverflowError):
             return None
         return min(max(0.0, asked), _LONGEST_RETRY_AFTER)
+
+
+def _only_async() -> ConfigurationError:
+    return ConfigurationError(
+        "PipelineTransport needs an httpx2.AsyncClient: policies are async, httpx2.Client is not"
+    )
