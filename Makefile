@@ -3,12 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The peers of the benchmarks live in an environment of their own: tests never see them.
+BENCH := .venv-bench
+BENCH_READY := $(BENCH)/.ready
+# So do the tools of `make mutants`.
+MUTANTS := .venv-mutants
+MUTANTS_READY := $(MUTANTS)/.ready
+# What `make cover` runs; `make test` runs the rest after it.
+COVERED := tests/unit/policies tests/unit/test_*.py tests/unit/stores/test_memory_*.py
 SHOP := examples/ecommerce
 RUN := $(BIN)/python -m
 # Compiled once, started many times: tests and demo start processes, and compiling takes them seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow lint format types proto servers bench lock clean help
+.PHONY: demo test test-slow cover mutants lint format types proto servers bench lock clean help
 
 help: ## What can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,11 +24,19 @@ help: ## What can be done here
 demo: $(READY) ## Run the shop on http://localhost:8080
 	@cd $(SHOP) && exec $(CURDIR)/$(BIN)/ecommerce demo
 
-test: lint types servers ## Everything that must hold before a change lands
-	$(RUN) pytest -m "not slow" -n 2 --dist loadgroup
+test: lint types servers cover ## Everything that must hold before a change lands
+	$(RUN) pytest -m "not slow" -n 2 --dist loadgroup $(foreach path,$(wildcard $(COVERED)),--ignore=$(path))
 
 test-slow: $(READY) servers ## The long forms: more kills, more schedules, figures printed
 	$(RUN) pytest -m slow -s --timeout 1800
+
+cover: $(READY) ## The unit tests of kernel and policies; every branch of both must be taken
+	$(RUN) coverage run -m pytest -m "not slow" $(COVERED)
+	$(RUN) coverage report
+
+mutants: $(MUTANTS_READY) ## Thousands of changes to kernel and policies that tests must notice; half an hour
+	$(MUTANTS)/bin/mutmut run --max-children 1 >mutants.log 2>&1 || { tail -n 40 mutants.log; exit 1; }
+	$(MUTANTS)/bin/mutmut results | grep -v ': not checked' || true
 
 lint: $(READY) ## ruff, import-linter, and contracts in step with their generated code
 	$(BIN)/ruff check .
@@ -41,18 +57,25 @@ proto: $(READY) ## Compile the contracts
 	$(BIN)/prodkit proto src/prodkit/v1 --root src
 	$(BIN)/prodkit proto $(SHOP)/src/ecommerce --root $(SHOP)/src
 
-servers: ## The server binaries that the tests need: none while everything is embedded
-	@true
+servers: ## The server binaries that the tests need
+	@sh requirements/servers.sh
 
-bench: $(READY) ## prodkit beside its floor, in one run
-	$(RUN) benchmarks.http_stack
+bench: $(BENCH_READY) servers ## prodkit beside its floor and its peers; writes docs/benchmarks
+	$(BENCH)/bin/python -m benchmarks.http_stack
+	$(BENCH)/bin/python -m benchmarks.policies
+	$(BENCH)/bin/python -m benchmarks.behaviour
+	$(BENCH)/bin/python -m benchmarks.engines
 
 lock: $(READY) ## Renew the pinned requirements; they name no registry
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --upgrade \
 	  --no-emit-index-url --generate-hashes --no-header -q -o requirements/dev.lock
+	$(BIN)/uv pip compile pyproject.toml --extra server --extra redis --group bench --universal --upgrade \
+	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/bench.lock
+	$(BIN)/uv pip compile pyproject.toml --extra sql --group mutants --universal --upgrade \
+	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/mutants.lock
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) $(SHOP)/var .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(MUTANTS) mutants mutants.log .coverage $(SHOP)/var .mypy_cache .ruff_cache .hypothesis
 
 # uv comes by pip, pinned by hash as everything after it; a clone needs Python and a registry.
 $(READY): requirements/bootstrap.lock requirements/dev.lock pyproject.toml $(SHOP)/pyproject.toml
@@ -61,4 +84,16 @@ $(READY): requirements/bootstrap.lock requirements/dev.lock pyproject.toml $(SHO
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements/dev.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e $(SHOP)
+	@touch $@
+
+$(BENCH_READY): $(READY) requirements/bench.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(BENCH)
+	$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python --compile-bytecode --require-hashes -r requirements/bench.lock
+	$(BIN)/uv pip install --quiet --python $(BENCH)/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(MUTANTS_READY): $(READY) requirements/mutants.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(MUTANTS)
+	$(BIN)/uv pip install --quiet --python $(MUTANTS)/bin/python --compile-bytecode --require-hashes -r requirements/mutants.lock
+	$(BIN)/uv pip install --quiet --python $(MUTANTS)/bin/python --no-deps --no-build-isolation -e .
 	@touch $@

@@ -9,6 +9,11 @@ from types import ModuleType
 from typing import NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Slow machines are busy, not wrong: no test of ours fails by time.
+settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("prodkit")
 
 
 @pytest.fixture

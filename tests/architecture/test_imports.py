@@ -15,7 +15,9 @@ EXTRAS = {
     "server": {"uvicorn", "httptools", "uvloop", "websockets"},
     "grpc": {"grpc", "grpc_health", "grpc_reflection", "grpc_status", "google", "buf"}
     | {"protovalidate", "orjson"},
-    "sql": {"sqlalchemy", "aiosqlite"},
+    "sql": {"sqlalchemy", "aiosqlite", "asyncpg", "alembic"},
+    "redis": {"redis", "hiredis"},
+    "rabbitmq": {"aio_pika", "aiormq", "pamqp"},
     "http": {"httpx2"},
     "auth": {"joserfc", "argon2", "cryptography"},
     "openapi-ui": {"offapi"},
@@ -23,6 +25,7 @@ EXTRAS = {
 
 #: The extras that each part needs; what is not listed needs none.
 NEEDS = {
+    "prodkit.transports.amqp": {"rabbitmq"},
     "prodkit.transports.http_server": {"server"},
     "prodkit.transports.http": {"http"},
     "prodkit.transports.grpc": {"grpc"},
@@ -33,8 +36,14 @@ NEEDS = {
     "prodkit.service.admin": {"server"},
     "prodkit.service.contract_pipelines": {"grpc"},
     "prodkit.gateway": {"grpc"},
+    "prodkit.stores.redis": {"redis"},
     "prodkit.stores.sql": {"sql"},
     "prodkit.data": {"sql"},
+    "prodkit.data.batch": set(),
+    "prodkit.data.cache": set(),
+    "prodkit.data.detached": set(),
+    "prodkit.data.loader": set(),
+    "prodkit.data.tasks": set(),
     "prodkit.messaging": {"sql"},
     "prodkit.security.tokens": {"auth"},
     "prodkit.security.keys": {"auth"},
@@ -64,9 +73,20 @@ def run(code: str) -> str:
     return done.stdout
 
 
-KERNEL = [
-    "prodkit",
-    *(f"prodkit.{name}" for name in ("errors", "clock", "events", "call", "pipeline")),
+KERNEL = ["prodkit"] + [
+    f"prodkit.{name}"
+    for name in (
+        "_extras",
+        "_tasks",
+        "errors",
+        "options",
+        "clock",
+        "events",
+        "call",
+        "traits",
+        "checks",
+        "pipeline",
+    )
 ]
 POLICIES = [module for module in modules() if module.startswith("prodkit.policies")]
 
@@ -100,6 +120,27 @@ sys.meta_path.insert(0, Absent())
 for module in {group!r}:
     importlib.import_module(module)
 """)
+
+
+@pytest.mark.parametrize("extra", sorted({name for group in GROUPS for name in group}))
+def test_a_module_without_its_extra_says_which_to_install(extra):
+    group = [module for module in modules() if extra in needs(module)]
+    told = run(f"""
+import importlib, sys
+from importlib.abc import MetaPathFinder
+class Absent(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {EXTRAS[extra]!r}:
+            raise ModuleNotFoundError(f"not installed here: {{name}}", name=name)
+sys.meta_path.insert(0, Absent())
+for module in {group!r}:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        if "pip install 'prodkit-services[{extra}]'" not in str(error):
+            print(module, error)
+""")
+    assert told == ""
 
 
 def test_whoever_creates_the_outbox_creates_what_its_relay_needs():

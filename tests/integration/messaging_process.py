@@ -12,7 +12,6 @@ from pathlib import Path
 import killing
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
 
-from prodkit.data.database import Database
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.messaging import inbox as inbox_tables
 from prodkit.messaging import outbox as outbox_tables
@@ -46,8 +45,8 @@ HANDLED = Table(
 class Worker:
     def __init__(self, folder: Path):
         self.folder = folder
-        self.orders = Database(folder / "orders.sqlite", wait=5.0)
-        self.mail = Database(folder / "mail.sqlite", wait=5.0)
+        self.orders = killing.database(folder, "orders")
+        self.mail = killing.database(folder, "mail")
         self.broker = EmbeddedBroker(folder / "broker.sqlite", lease=LEASE, poll=0.02)
         outbox = Outbox("/orders", partitions=4)
         self.units = UnitOfWork(self.orders, outbox)

@@ -12,7 +12,6 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, delete, insert,
 from sqlalchemy.exc import IntegrityError
 
 from prodkit.data import saga_store
-from prodkit.data.database import Database
 from prodkit.data.saga import Saga, Step
 from prodkit.data.saga_runner import SagaRunner
 from prodkit.errors import FailedPreconditionError, UnavailableError
@@ -30,8 +29,8 @@ LEDGER = Table(
 
 class Worker:
     def __init__(self, folder: Path):
-        self.orders = Database(folder / "orders.sqlite", wait=5.0)
-        self.ledger = Database(folder / "ledger.sqlite", wait=5.0)
+        self.orders = killing.database(folder, "orders")
+        self.ledger = killing.database(folder, "ledger")
         options = {"timeout": 0.3, "wait_initial": 0.01, "wait_max": 0.05, "attempts": None}
         self.saga = Saga(
             "checkout",

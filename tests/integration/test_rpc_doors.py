@@ -23,6 +23,7 @@ from prodkit.errors import (
     RateLimitedError,
     UnavailableError,
 )
+from prodkit.policies.timeout import Timeout
 from prodkit.transports.grpc import forward_caller, idempotency_key
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -478,6 +479,43 @@ async def test_a_status_set_by_hand_is_seen_by_the_pipeline(doors):
     with pytest.raises(NotFoundError, match="gone"):
         await stub.say(text("a"))
     assert inbound.calls[0].code is Code.NOT_FOUND
+
+
+async def test_a_policy_may_mend_a_status_set_by_hand(doors):
+    async def mend(call, proceed):
+        await proceed(call)
+        call.code = Code.OK
+        return text("mended")
+
+    async def say(request, context):
+        context.set_code(grpc.StatusCode.UNAVAILABLE)
+        assert context.code() is grpc.StatusCode.UNAVAILABLE
+        return text("")
+
+    stub = await doors.open(lambda method: Pipeline(mend))
+    doors.talk.say = say
+    assert (await stub.say(text("a"))).value == "mended"
+
+
+async def test_two_idempotency_keys_are_refused():
+    inbound, pair = Spy(), Doors("grpc")
+    await pair.open(inbound.only)
+    keys = (("idempotency-key", "a"), ("idempotency-key", "a"))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{pair.server.port}") as channel:
+        say = channel.unary_unary(SAY, request_serializer=StringValue.SerializeToString)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await say(text("a"), metadata=keys)
+    await pair.close()
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert inbound.errors[0].reason == "IDEMPOTENCY_KEY_INVALID"
+
+
+@pytest.mark.parametrize("side", ["inbound", "outbound"])
+async def test_a_policy_by_itself_is_no_pipeline(doors, side):
+    with pytest.raises(ConfigurationError, match="pipeline must be a Pipeline"):
+        await doors.open(**{side: lambda method: Timeout(1.0)})
+    with pytest.raises(ConfigurationError, match="pipelines must be a function of a method"):
+        await doors.open(**{side: Pipeline()})
 
 
 async def test_unknown_methods_are_one_operation(doors):

@@ -5,7 +5,7 @@ from fractions import Fraction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prodkit.policies.retry_budget import RetryBudget
+from prodkit.policies._budget import RetryBudget
 
 CALL, RETRY = "call", "retry"
 steps = st.lists(

@@ -1,11 +1,12 @@
 import asyncio
 import time
+from datetime import timedelta
 
 import pytest
 
 from prodkit import SYSTEM_CLOCK
-from prodkit.clock import Alarm, seconds
-from prodkit.errors import ConfigurationError
+from prodkit.clock import Alarm, seconds, wait_asked
+from prodkit.errors import ConfigurationError, ServiceError
 from prodkit.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,16 @@ class TestAlarm:
         await clock.advance(5.0)
         assert await task is False
 
+    async def test_stopped_it_may_be_stopped_and_disarmed_again(self):
+        clock = ManualClock()
+        alarm = Alarm(clock, 1.0)
+        alarm.stop()
+        alarm.stop()
+        alarm.disarm()
+        await clock.advance(5.0)
+        assert alarm.rang() is False
+        assert asyncio.current_task().cancelling() == 0
+
     async def test_it_needs_a_task(self):
         failure = []
 
@@ -135,7 +146,36 @@ class TestAlarm:
         assert failure == ["an Alarm needs a running asyncio task"]
 
 
-@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), "1s", None])
+@pytest.mark.parametrize(
+    ("value", "length"),
+    [(2, 2.0), (0.5, 0.5), (timedelta(minutes=1), 60.0), (1e-9, 1e-9), (1e15, 1e15)],
+)
+def test_a_length_of_time_is_a_number_of_seconds(value, length):
+    assert seconds("limit", value) == length
+    assert isinstance(seconds("limit", value), float)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), True, "1s", None])
 def test_what_is_no_length_of_time_is_refused_by_name(value):
     with pytest.raises(ConfigurationError, match="limit must be a positive number of seconds, not"):
         seconds("limit", value)
+
+
+@pytest.mark.parametrize("value", [1e-10, 5e-324, 1.1e15, 1e308, 10**400])
+def test_seconds_refuses_what_would_round_to_nothing_or_overflow(value):
+    with pytest.raises(
+        ConfigurationError, match=r"^limit must be from 1e-09 to 1e\+15 seconds, not"
+    ):
+        seconds("limit", value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited"),
+    [(None, 0.0), (2.5, 2.5), (-1.0, 0.0), (1e9, 86400.0), (float("nan"), 0.0)],
+)
+def test_what_an_error_asks_to_wait_is_a_day_at_most(asked, waited):
+    assert wait_asked(ServiceError("x", retry_after=asked)) == waited
+
+
+def test_other_errors_ask_for_nothing():
+    assert wait_asked(KeyError("x")) == 0.0

@@ -1,10 +1,12 @@
 import asyncio
+import copy
+import pickle
 import subprocess
 import sys
 
 import pytest
 
-from prodkit import Call, Code, FieldViolation, RejectedError, ServiceError, code_of, errors
+from prodkit import Call, Code, FieldViolation, Kind, RejectedError, ServiceError, code_of, errors
 
 REJECTIONS = [
     kind
@@ -102,6 +104,16 @@ def test_every_exception_has_a_code(error, code):
     assert code_of(error) is code
 
 
+def test_an_exceeded_deadline_is_a_timeout_that_keeps_what_it_tells():
+    error = errors.DeadlineExceededError("100 %d s", reason="TIMED_OUT", retry_after=2.0)
+    assert isinstance(error, TimeoutError)
+    assert (error.errno, error.strerror, error.filename) == (None, None, None)
+    assert code_of(error) is Code.DEADLINE_EXCEEDED
+    for twin in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (str(twin), twin.args) == ("100 %d s", ("100 %d s",))
+        assert (twin.reason, twin.retry_after) == ("TIMED_OUT", 2.0)
+
+
 def test_failure_codes_speak_of_the_callee_alone():
     wrong_of_the_caller = {Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.PERMISSION_DENIED}
     assert not errors.FAILURE_CODES & (wrong_of_the_caller | {Code.OK, Code.CANCELLED})
@@ -118,3 +130,94 @@ def test_importing_prodkit_and_its_policies_loads_the_standard_library_alone():
     )
     output = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
     assert output.stdout.strip() == b"[]"
+
+
+@pytest.mark.parametrize("code", Code)
+def test_the_type_of_a_code_makes_an_error_of_it(code):
+    kind = errors.error_type(code)
+    assert kind("cannot", code=code).code is code
+    assert kind is ServiceError or kind.code is code
+    assert not issubclass(kind, RejectedError)
+
+
+def test_the_usual_codes_have_a_type_of_their_own():
+    assert errors.error_type(Code.UNAVAILABLE) is errors.UnavailableError
+    assert errors.error_type(Code.NOT_FOUND) is errors.NotFoundError
+    assert errors.error_type(Code.UNKNOWN) is ServiceError
+
+
+def test_a_refusal_says_what_it_was_made_of_and_needs_no_dict():
+    call = Call("op")
+    error = errors.CircuitOpenError(
+        "open", call=call, policy="p", measured=3, threshold=2.5, retry_after=1.5
+    )
+    assert (str(error), error.args, error.message) == ("open", ("open",), "open")
+    assert (error.call, error.policy, error.measured, error.threshold) == (call, "p", 3, 2.5)
+    assert (error.retry_after, error.code, error.reason) == (1.5, Code.UNAVAILABLE, "CIRCUIT_OPEN")
+    assert (error.violations, dict(error.metadata)) == ((), {})
+    assert vars(error) == {}
+    error.add_note("and may be noted")
+    assert error.__notes__ == ["and may be noted"]
+
+
+def test_a_refusal_may_have_a_code_and_a_reason_of_its_own():
+    options = {"call": Call("op"), "policy": "p", "measured": 1, "threshold": 1}
+    plain = RejectedError("no", **options)
+    assert (plain.code, plain.reason, plain.retry_after) == (Code.UNAVAILABLE, "REJECTED", None)
+    own = RejectedError("no", code=Code.ABORTED, reason="MINE", **options)
+    assert (own.code, own.reason) == (Code.ABORTED, "MINE")
+    assert RejectedError.code is Code.UNAVAILABLE
+
+
+def twins(error):
+    return [
+        copy.copy(error),
+        copy.deepcopy(error),
+        *(pickle.loads(pickle.dumps(error, protocol)) for protocol in range(6)),
+    ]
+
+
+@pytest.mark.parametrize("kind", REJECTIONS)
+def test_a_refusal_can_be_copied_and_sent_to_another_process(kind):
+    call = Call("op", Kind.CLIENT, transport="http", payload=lambda: None, request_id="r-1")
+    call.subscribe(lambda call, event: None)
+    error = kind("full", call=call, policy="p", measured=3, threshold=2.5, retry_after=1.5)
+    error.add_note("noted")
+    for twin in twins(error):
+        assert type(twin) is kind
+        assert (str(twin), twin.args, twin.message) == ("full", ("full",), "full")
+        assert (twin.policy, twin.measured, twin.threshold) == ("p", 3, 2.5)
+        assert (twin.retry_after, twin.code, twin.reason) == (1.5, error.code, error.reason)
+        assert twin.__notes__ == ["noted"]
+        assert (twin.call.operation, twin.call.kind) == ("op", Kind.CLIENT)
+        assert (twin.call.transport, twin.call.request_id) == ("http", "r-1")
+
+
+def test_a_code_and_a_reason_of_its_own_travel_with_a_refusal():
+    options = {"call": Call("op"), "policy": "p", "measured": 1, "threshold": 1}
+    for twin in twins(RejectedError("no", code=Code.ABORTED, reason="MINE", **options)):
+        assert (twin.code, twin.reason) == (Code.ABORTED, "MINE")
+
+
+def test_a_copy_in_the_same_process_refuses_the_same_call_and_no_other_does():
+    call = Call("op")
+    error = RejectedError("no", call=call, policy="p", measured=1, threshold=1)
+    assert copy.copy(error).refuses(call)
+    assert not pickle.loads(pickle.dumps(error)).refuses(call)
+
+
+def test_a_note_is_added_once():
+    error = ValueError("x")
+    for note in ("a", "b", "a"):
+        errors.add_note(error, note)
+    assert error.__notes__ == ["a", "b"]
+
+
+def test_an_error_that_takes_no_notes_stays_as_it_is():
+    class FrozenError(Exception):
+        def __setattr__(self, name, value):
+            raise AttributeError(name)
+
+    error = FrozenError()
+    errors.add_note(error, "a")
+    assert not hasattr(error, "__notes__")

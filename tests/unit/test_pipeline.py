@@ -1,11 +1,15 @@
 import inspect
+from collections.abc import Awaitable
+from functools import partial, wraps
+from unittest.mock import AsyncMock
 
 import pytest
 
-from prodkit import Call, Kind, Pipeline, Principal, Trait
+from prodkit import Call, Doorway, Kind, Pipeline, Principal, Severity, Trait
 from prodkit.call import CURRENT
 from prodkit.errors import ConfigurationError
-from prodkit.pipeline import traits_of
+from prodkit.pipeline import admit as bind_at
+from prodkit.pipeline import log_doubt
 
 
 class Tracer:
@@ -33,8 +37,41 @@ async def leaf(call):
     return call.operation
 
 
-def check(*members, **options):
-    Pipeline(*members).check(**{"door": "test", "kind": Kind.CLIENT, **options})
+async def agenerator():
+    yield 7
+
+
+def generator():
+    yield 7
+
+
+def plain():
+    return 7
+
+
+async def asynchronous(number=1):
+    return 7
+
+
+def promising() -> Awaitable[int]:
+    return asynchronous()
+
+
+@wraps(asynchronous)
+def wrapping():
+    return asynchronous()
+
+
+class Plain:
+    def method(self):
+        return 7
+
+    async def asked(self):
+        return 7
+
+
+def admit(*members, kind=Kind.CLIENT, on_doubt=log_doubt, **options):
+    Pipeline(*members, on_doubt=on_doubt).admit(Doorway("test", kind, **options))
 
 
 class TestBind:
@@ -51,7 +88,7 @@ class TestBind:
             return (await proceed(call)).upper()
 
         assert await Pipeline(shout).bind(leaf)(Call("op")) == "OP"
-        assert "shout" in repr(Pipeline(shout))
+        assert repr(Pipeline(shout)) == "Pipeline\n  -> shout"
 
     @pytest.mark.anyio
     async def test_a_member_may_answer_by_itself_or_ask_again(self):
@@ -75,8 +112,12 @@ class TestBind:
         with pytest.raises(ConfigurationError, match="member 1 is not a middleware: <class"):
             Pipeline(Tracer)
 
+    def test_a_pipeline_is_no_member_of_another(self):
+        with pytest.raises(ConfigurationError, match=r"member 2 is a Pipeline itself"):
+            Pipeline(having(Trait.NONE), Pipeline())
+
     def test_repr_reads_in_order(self):
-        assert repr(Pipeline(Tracer("a", []), Tracer("b", []))) == "Pipeline(a -> b)"
+        assert repr(Pipeline(Tracer("a", []), Tracer("b", []))) == "Pipeline\n  -> a\n  -> b"
 
 
 class TestTraits:
@@ -84,43 +125,49 @@ class TestTraits:
         pipeline = Pipeline(having(Trait.REPEATS), leaf, having(Trait.OBSERVES))
         assert pipeline.traits == Trait.REPEATS | Trait.OBSERVES
 
-    def test_what_is_not_a_trait_is_none(self):
-        assert traits_of(having("REPEATS")) is Trait.NONE
 
+class TestAdmit:
+    def test_faults_are_refused_all_at_once(self):
+        with pytest.raises(ConfigurationError) as refused:
+            admit(having(Trait.REPEATS), having(Trait.REPLAYS), kind=Kind.SERVER, streams=True)
+        assert str(refused.value) == (
+            "test: Tracer is for outbound calls only; Tracer cannot keep the answer of a stream"
+        )
 
-class TestCheck:
-    def test_what_needs_a_principal_comes_after_authentication(self):
-        needs, gives = having(Trait.NEEDS_PRINCIPAL), having(Trait.GIVES_PRINCIPAL)
-        with pytest.raises(ConfigurationError, match="test: Tracer is keyed by principal"):
-            check(needs, gives)
-        check(gives, needs)
-        check(needs, principal=True)
+    def test_doubts_are_logged_once(self, caplog):
+        pipeline = Pipeline(having(Trait.BREAKS), having(Trait.REPEATS))
+        for _ in range(2):
+            pipeline.admit(Doorway("test", Kind.CLIENT))
+        [record] = caplog.records
+        assert record.levelname == "WARNING"
+        assert record.getMessage().startswith("test: Tracer is outside of a Tracer")
+        assert record.name == "prodkit.pipeline"
 
-    @pytest.mark.parametrize("kind", [Kind.SERVER, Kind.CONSUMER])
-    def test_what_repeats_is_for_outbound_calls(self, kind):
-        with pytest.raises(ConfigurationError, match="Tracer is for outbound calls only"):
-            check(having(Trait.REPEATS), kind=kind)
+    def test_doubts_can_be_refused_too(self):
+        def refuse(doorway, finding):
+            raise ConfigurationError(f"{doorway.name}: {finding}")
 
-    def test_what_repeats_cannot_repeat_a_stream(self):
-        with pytest.raises(ConfigurationError, match="Tracer cannot repeat a stream"):
-            check(having(Trait.REPEATS), streams=True)
+        with pytest.raises(ConfigurationError, match="test: Tracer is outside of a Tracer"):
+            admit(having(Trait.BREAKS), having(Trait.REPEATS), on_doubt=refuse)
 
-    def test_what_repeats_must_be_declared_where_the_door_knows(self):
-        with pytest.raises(ConfigurationError, match="not declared safe"):
-            check(having(Trait.REPEATS), repeatable=False)
-        check(having(Trait.REPEATS), repeatable=True)
-        check(having(Trait.REPEATS))
+    def test_a_look_at_the_order_needs_no_door(self):
+        findings = Pipeline(having(Trait.BREAKS), having(Trait.REPEATS)).check()
+        assert [finding.severity for finding in findings] == [Severity.DOUBT]
+        assert Pipeline(having(Trait.REPEATS), having(Trait.REPLAYS)).check() == []
 
-    def test_what_replays_needs_a_door_that_keeps_answers_and_no_stream(self):
-        replays = having(Trait.REPLAYS)
-        with pytest.raises(ConfigurationError, match="cannot keep the answer of a stream"):
-            check(replays, replays=True, streams=True)
-        with pytest.raises(ConfigurationError, match="needs a door that can keep answers"):
-            check(replays)
-        check(replays, replays=True)
+    def test_a_door_is_given_a_pipeline_and_no_member_by_itself(self):
+        door = Doorway("test", Kind.CLIENT)
+        with pytest.raises(ConfigurationError) as refused:
+            bind_at(Tracer("a", []), door)
+        assert str(refused.value) == (
+            "test: pipeline must be a Pipeline, Pipeline(a) say, not a by itself"
+        )
+        bind_at(Pipeline(Tracer("a", [])), door)
+        with pytest.raises(ConfigurationError, match="test: Tracer needs a door"):
+            bind_at(Pipeline(having(Trait.REPLAYS)), door)
 
     def test_what_declares_nothing_goes_anywhere(self):
-        check(leaf, kind=Kind.SERVER, streams=True, repeatable=False)
+        admit(leaf, kind=Kind.SERVER, streams=True, repeatable=False)
 
 
 class TestDecorator:
@@ -178,9 +225,120 @@ class TestDecorator:
             CURRENT.reset(token)
         assert (call.deadline, call.request_id, call.principal) == (12.0, "r-1", principal)
 
+    def test_a_function_knows_its_caller_and_may_be_answered_for(self):
+        assert Pipeline(having(Trait.NEEDS_PRINCIPAL | Trait.SUBSTITUTES | Trait.SHEDS))(leaf)
+        with pytest.raises(ConfigurationError, match="needs a door that can keep answers"):
+            Pipeline(having(Trait.REPLAYS))(leaf)
+
+    def test_its_door_is_told_to_who_asks(self):
+        doors = []
+        pipeline = Pipeline(
+            having(Trait.BREAKS),
+            having(Trait.OBSERVES),
+            on_doubt=lambda door, _: doors.append(door),
+        )
+        pipeline(operation="price")(leaf)
+        assert doors == [
+            Doorway(
+                "function price", Kind.INTERNAL, substitutes=True, principal=True, repeatable=False
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        ("target", "name"),
+        [
+            (agenerator, "agenerator"),
+            (generator, "generator"),
+            (partial(generator), repr(partial(generator))),
+        ],
+        ids=["asynchronous", "plain", "partial"],  # the same in every process
+    )
+    def test_a_generator_is_refused_at_once(self, target, name):
+        with pytest.raises(ConfigurationError) as refused:
+            Pipeline()(operation="op")(target)
+        assert str(refused.value) == (
+            f"{name} is a generator: a pipeline goes around a function that returns once; put it "
+            "around what opens the stream, or around each of its steps"
+        )
+
+    @pytest.mark.parametrize("target", [plain, lambda: 7, Plain().method])
+    def test_a_plain_function_is_refused_at_once(self, target):
+        with pytest.raises(ConfigurationError) as refused:
+            Pipeline(having(Trait.NONE))(target)
+        assert str(refused.value) == (
+            f"{target.__qualname__} is no `async def`; if what it returns can be awaited, annotate "
+            "that (-> Awaitable[...])"
+        )
+
+    @pytest.mark.parametrize("target", ["name", None, 7, Plain])
+    def test_what_is_no_function_is_refused_at_once(self, target):
+        with pytest.raises(ConfigurationError, match="goes around an async function, not"):
+            Pipeline()(operation="op")(target)
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize(
+        "target",
+        [promising, wrapping, partial(asynchronous, 1), AsyncMock(return_value=7), Plain().asked],
+        ids=["annotated", "wrapper", "partial", "mock", "method"],
+    )
+    async def test_what_can_be_awaited_is_taken(self, target):
+        assert await Pipeline()(operation="op")(target)() == 7
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize(
+        ("target", "name"),
+        [
+            (partial(partial(asynchronous), 1), f"{__name__}.asynchronous"),
+            (AsyncMock(return_value=7), "unittest.mock.AsyncMock"),
+            (Plain().asked, f"{__name__}.Plain.asked"),
+        ],
+        ids=["partial", "object", "method"],
+    )
+    async def test_the_operation_is_named_after_what_is_called(self, target, name):
+        async def show(call, _proceed):
+            return call.operation
+
+        assert await Pipeline(show)(target)() == name
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("word", ["Awaitable", "Coroutine", "Future", "Task"])
+    async def test_what_is_annotated_as_such_is_taken(self, word):
+        def target():
+            return asynchronous()
+
+        target.__annotations__["return"] = f"{word}[int]"
+        assert await Pipeline()(target)() == 7
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"key": "order_id"}, "key must be a plain function, not 'order_id'"),
+            ({"key": asynchronous}, "key must be a plain function, not <function async"),
+            ({"safe": "yes"}, "safe must be True, False or None, not 'yes'"),
+            ({"safe": 1}, "safe must be True, False or None, not 1"),
+        ],
+    )
+    def test_wrong_options_are_refused_at_once(self, options, message):
+        with pytest.raises(ConfigurationError, match=message):
+            Pipeline()(**options)(leaf)
+
     def test_undeclared_under_what_repeats_fails_at_once(self):
         pipeline = Pipeline(having(Trait.REPEATS))
         with pytest.raises(ConfigurationError, match=r"function .*leaf: Tracer would repeat"):
             pipeline(leaf)
         assert pipeline(safe=True)(leaf)
         assert pipeline(key=lambda call: "k")(leaf)
+
+
+@pytest.mark.parametrize("traits", [5, "SHEDS", None, Trait])
+def test_traits_that_are_none_are_refused_by_name(traits):
+    class Shedder:
+        async def __call__(self, call, proceed):
+            return await proceed(call)
+
+        def __repr__(self):
+            return "Shedder()"
+
+    Shedder.traits = traits
+    with pytest.raises(ConfigurationError, match=r"member 1: the .* traits of Shedder.. must be a"):
+        Pipeline(Shedder())

@@ -4,9 +4,14 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadGroupScheduling
 
 _OVER_A_MESH = re.compile(r"/e2e/.*\[(local|grpc)\b")
+
+# Slow machines are busy, not wrong: no test of ours fails by time.
+settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("prodkit")
 
 
 @pytest.fixture

@@ -89,6 +89,8 @@ def test_waits_grow_and_what_the_callee_asked_for_counts():
         waits.append(progress.next_attempt - NOW)
     progress = saga.failed(progress, UnavailableError("x", retry_after=60), NOW)
     assert [*waits, progress.next_attempt - NOW] == [1, 2, 4, 5, 5, 60]
+    progress = saga.failed(progress, UnavailableError("x", retry_after=1e9), NOW)
+    assert progress.next_attempt - NOW == 86400
 
 
 def test_the_last_attempt_starts_compensation():

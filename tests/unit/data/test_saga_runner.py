@@ -18,8 +18,9 @@ from prodkit.errors import (
     NotFoundError,
     UnavailableError,
 )
-from prodkit.pipeline import Pipeline, Trait
+from prodkit.pipeline import Pipeline
 from prodkit.testing import ManualClock
+from prodkit.traits import Trait
 
 pytestmark = pytest.mark.anyio
 

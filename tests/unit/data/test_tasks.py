@@ -2,38 +2,11 @@ import asyncio
 
 import pytest
 
-from prodkit.data.tasks import Loop, complete, end
+from prodkit.data.tasks import Loop, end
 from prodkit.errors import UnavailableError
 from prodkit.testing import ManualClock
 
 pytestmark = pytest.mark.anyio
-
-
-async def test_complete_outlasts_cancellation_and_passes_it_on():
-    go_on, done = asyncio.Event(), []
-
-    async def work() -> None:
-        await go_on.wait()
-        done.append(True)
-
-    task = asyncio.create_task(complete(work()))
-    for _ in range(2):
-        await asyncio.sleep(0)
-        task.cancel()
-    await asyncio.sleep(0)
-    assert not task.done()
-    go_on.set()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert done
-
-
-async def test_complete_raises_what_the_work_raises():
-    async def work() -> None:
-        raise KeyError
-
-    with pytest.raises(KeyError):
-        await complete(work())
 
 
 async def test_a_loop_pauses_as_told_and_can_be_woken():

@@ -8,8 +8,10 @@ from prodkit.errors import ConfigurationError, NotFoundError, RateLimitedError, 
 from prodkit.messaging.consumer import Consumer
 from prodkit.messaging.dead_letters import DeadLetters
 from prodkit.messaging.event import Event
-from prodkit.pipeline import Pipeline, Trait
-from prodkit.transports.broker import Message
+from prodkit.pipeline import Pipeline
+from prodkit.policies.timeout import Timeout
+from prodkit.traits import Trait
+from prodkit.transports.broker import Delivery, Message
 
 pytestmark = pytest.mark.anyio
 FAST = {"retry_delay": 0.001, "retry_max": 0.002}
@@ -145,6 +147,39 @@ async def test_retries_grow_up_to_their_limit(broker):
         await consumer._failed(delivery, KeyError())()
     await consumer._failed(type("D", (), {"attempt": 1}), UnavailableError("x", retry_after=90))()
     assert delays == [2, 4, 8, 16, 32, 60, 60, 90]
+    await consumer._failed(type("D", (), {"attempt": 1}), UnavailableError("x", retry_after=1e9))()
+    assert delays[-1] == 86400
+
+
+async def test_a_refusal_is_waited_out_a_day_at_most(broker):
+    released = []
+
+    class Slow:
+        lease = 10.0
+
+        async def release(self, _, *, delay):
+            released.append(delay)
+
+        async def dead(self, _, *, reason):
+            raise AssertionError(reason)
+
+    for asked in (None, 0.5, 1e9):
+
+        async def refuse(call, proceed, asked=asked):
+            raise RateLimitedError(
+                "no", call=call, policy="p", measured=2, threshold=1, retry_after=asked
+            )
+
+        consumer = Consumer(Slow(), "mail", {"order.created": None}, pipeline=Pipeline(refuse))
+        body = event().to_json()
+        delivery = Delivery(Message("1", "order.created", body), "mail", 1, 1, 1, 1)
+        await consumer._handle(delivery)
+    assert released == [1.0, 0.5, 86400]
+
+
+async def test_a_policy_by_itself_is_no_pipeline(broker):
+    with pytest.raises(ConfigurationError, match="queue mail: pipeline must be a Pipeline"):
+        Consumer(broker, "mail", {"t": None}, pipeline=Timeout(1.0))
 
 
 async def test_a_refusal_of_the_message_never_counts_as_an_attempt(broker, run):

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from prodkit import Call, Code, Pipeline
-from prodkit.errors import DeadlineExceededError
+from prodkit.errors import ConfigurationError, DeadlineExceededError
 from prodkit.policies.deadline import Deadline, DeadlineMissed
 from prodkit.testing import EventRecorder, ManualClock
 
@@ -56,7 +56,9 @@ async def test_what_has_no_time_left_does_not_start():
         started.append(call)
 
     call = Call("op", deadline=clock.monotonic())
-    with pytest.raises(DeadlineExceededError, match="before the call began"):
+    with pytest.raises(
+        DeadlineExceededError, match=r"^the deadline had passed before the call began$"
+    ):
         await Pipeline(Deadline(10.0, clock=clock)).bind(leaf)(call)
     assert started == []
 
@@ -140,4 +142,30 @@ def test_a_limit_must_be_a_positive_number_of_seconds():
 
 
 def test_repr():
-    assert repr(Pipeline(Deadline(2.5))) == "Pipeline(Deadline(2.5))"
+    assert repr(Pipeline(Deadline(2.5))) == "Pipeline\n  -> Deadline(2.5 s)"
+
+
+async def test_the_limit_changes_for_the_calls_that_come():
+    clock = ManualClock()
+    policy = Deadline(5.0, clock=clock)
+    handler = Pipeline(policy).bind(hang)
+    before = asyncio.create_task(handler(Call("op")))
+    await clock.advance(0.0)
+    policy.reconfigure(limit=1.0)
+    assert policy.limit == 1.0
+    after = asyncio.create_task(handler(Call("op")))
+    await clock.advance(1.0)
+    assert after.done()
+    assert not before.done()
+    await clock.advance(4.0)
+    for task in (before, after):
+        with pytest.raises(DeadlineExceededError):
+            await task
+
+
+def test_a_wrong_limit_changes_nothing():
+    policy = Deadline(5.0)
+    for wrong in (0, -1.0, float("nan"), "2"):
+        with pytest.raises(ConfigurationError, match="limit must be a positive number"):
+            policy.reconfigure(limit=wrong)
+    assert policy.limit == 5.0

@@ -5,7 +5,10 @@ import sys
 import pytest
 
 from prodkit import Call, Code, Pipeline
+from prodkit.policies.chaos import Chaos
 from prodkit.policies.circuit_breaker import CircuitBreaker
+from prodkit.policies.fallback import Fallback
+from prodkit.policies.rate_limiter import Rate, RateLimiter
 from prodkit.policies.retry import Retry
 
 
@@ -36,8 +39,11 @@ async def python_calls(handler):
         (Retry(on=Code.UNAVAILABLE), 2),  # the link and the policy
         (CircuitBreaker("a", consecutive_failures=5), 4),  # and the circuit and its window
         (CircuitBreaker("b"), 4),
+        (Fallback(lambda call, error: None, on=Code.UNAVAILABLE), 2),
+        (Chaos(environment="test"), 2),
+        (RateLimiter(Rate(1000, per=3600), key=lambda call: "key"), 4),  # and key and store
     ],
-    ids=["retry", "breaker, count", "breaker, ratio"],
+    ids=["retry", "breaker, count", "breaker, ratio", "fallback", "chaos without rates", "limiter"],
 )
 async def test_a_good_call_pays_no_more_than(policy, budget):
     handler = Pipeline(policy).bind(leaf)

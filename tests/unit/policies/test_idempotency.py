@@ -4,15 +4,19 @@ import uuid
 
 import pytest
 
-from prodkit import Call, Kind, Pipeline, Principal, Trait
+from prodkit import Call, Doorway, Kind, Pipeline, Principal, Trait
 from prodkit.errors import (
     AbortedError,
     Code,
     ConfigurationError,
+    DeadlineExceededError,
     InvalidArgumentError,
     NotFoundError,
+    RejectedError,
     UnavailableError,
 )
+from prodkit.policies.claim import Claim, Terms
+from prodkit.policies.deadline import Deadline
 from prodkit.policies.idempotency import (
     AnswerReplayed,
     ClaimLost,
@@ -152,7 +156,10 @@ class Untouchable:
     transactional = False
 
     def __getattr__(self, name):
-        raise AssertionError(f"the store was asked to {name}")
+        def ask(*_, **__):
+            raise AssertionError(f"the store was asked to {name}")
+
+        return ask
 
 
 @pytest.mark.parametrize(
@@ -197,7 +204,6 @@ async def test_what_a_handler_raised_is_not_kept():
         (Code.ALREADY_EXISTS, True),
         (Code.INTERNAL, False),
         (Code.UNAVAILABLE, False),
-        (Code.DEADLINE_EXCEEDED, False),
         (Code.UNKNOWN, False),
         (Code.INVALID_ARGUMENT, False),
         (Code.PERMISSION_DENIED, False),
@@ -231,16 +237,134 @@ async def test_an_answer_that_cannot_be_frozen_fails_loudly_and_holds_no_key():
     assert await shop.send(ask()) == "receipt 2"
 
 
-async def test_a_cancelled_handler_lets_the_key_go():
-    shop = Shop()
-    shop.act = lambda _: wait_for(asyncio.Event())
-    first = asyncio.create_task(shop.send(ask()))
-    await shop.clock.settle()
-    first.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await first
-    shop.act = None
-    assert await shop.send(ask()) == "receipt 2"
+class Transactional(MemoryIdempotencyStore):
+    """A store whose users roll back what does not commit; the handlers here wrote nothing."""
+
+    transactional = True
+
+
+class TestAnEffectOfUnknownFate:
+    @staticmethod
+    async def cancelled(shop):
+        shop.act = lambda _: wait_for(asyncio.Event())
+        first = asyncio.create_task(shop.send(ask()))
+        await shop.clock.settle()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    @staticmethod
+    async def past_its_deadline(shop):
+        async def fail(call):
+            raise DeadlineExceededError("the bank is slow")
+
+        shop.act = fail
+        with pytest.raises(DeadlineExceededError):
+            await shop.send(ask())
+
+    @staticmethod
+    async def out_of_time(shop):
+        async def fail(call):
+            raise TimeoutError
+
+        shop.act = fail
+        with pytest.raises(TimeoutError):
+            await shop.send(ask())
+
+    @staticmethod
+    async def answered_with(shop, code):
+        async def answer(call):
+            call.code = code
+            return "gateway timeout"
+
+        shop.act = answer
+        assert await shop.send(ask()) == "gateway timeout"
+
+    @classmethod
+    async def answered_504(cls, shop):
+        await cls.answered_with(shop, Code.DEADLINE_EXCEEDED)
+
+    @classmethod
+    async def answered_499(cls, shop):
+        await cls.answered_with(shop, Code.CANCELLED)
+
+    ENDS = ("cancelled", "past_its_deadline", "out_of_time", "answered_504", "answered_499")
+
+    @pytest.mark.parametrize("end", ENDS)
+    async def test_is_not_repeated_until_the_lease_ends(self, end):
+        shop = Shop(lease=30.0)
+        await getattr(self, end)(shop)
+        shop.act = None
+        await shop.clock.advance(29.9)
+        with pytest.raises(AbortedError, match="may have taken effect") as refused:
+            await shop.send(ask())
+        assert refused.value.reason == "IDEMPOTENCY_KEY_IN_USE"
+        await shop.clock.advance(0.2)
+        assert await shop.send(ask()) == "receipt 2"
+
+    @pytest.mark.parametrize("end", ENDS)
+    async def test_there_is_none_where_a_transaction_rolled_it_back(self, end):
+        shop = Shop(Transactional())
+        await getattr(self, end)(shop)
+        shop.act = None
+        assert await shop.send(ask()) == "receipt 2"
+
+    async def test_of_a_deadline_outside_is_not_repeated_either(self):
+        shop = Shop(lease=30.0)
+        outside = Pipeline(Deadline(5.0, clock=shop.clock), shop.policy)
+        shop.send = outside.bind(shop._handle)
+        shop.act = lambda _: wait_for(asyncio.Event())
+        first = asyncio.create_task(shop.send(ask()))
+        await shop.clock.advance(5.0)
+        with pytest.raises(DeadlineExceededError):
+            await first
+        with pytest.raises(AbortedError, match="may have taken effect"):
+            await shop.send(ask())
+
+    async def test_a_drain_leaves_the_key_to_the_lease_and_another_process_runs_it_then(self):
+        shop = Shop(lease=30.0)
+        await self.cancelled(shop)
+        elsewhere = Shop(shop.store, clock=shop.clock, lease=30.0)
+        with pytest.raises(AbortedError):
+            await elsewhere.send(ask())
+        await shop.clock.advance(30.1)
+        assert await elsewhere.send(ask()) == "receipt 1"
+
+    async def test_a_refusal_of_this_very_call_is_no_effect_at_all(self):
+        shop = Shop()
+
+        async def refuse(call):
+            raise RejectedError(
+                "late",
+                call=call,
+                policy="p",
+                measured=1,
+                threshold=1,
+                code=Code.DEADLINE_EXCEEDED,
+            )
+
+        shop.act = refuse
+        with pytest.raises(RejectedError):
+            await shop.send(ask())
+        shop.act = None
+        assert await shop.send(ask()) == "receipt 2"
+
+    async def test_the_beat_under_way_is_awaited_and_renews_the_lease(self):
+        clock = ManualClock()
+        shop = Shop(Slow(clock, "extend"), clock=clock, lease=30.0)
+        shop.act = lambda _: wait_for(asyncio.Event())
+        first = asyncio.create_task(shop.send(ask()))
+        await clock.advance(10.5)  # the beat takes a second
+        first.cancel()
+        await clock.settle()
+        assert not first.done()
+        await clock.advance(5.0)
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        shop.act = None
+        await clock.advance(15.0)  # beyond the first lease
+        with pytest.raises(AbortedError):
+            await shop.send(ask())
 
 
 async def test_the_heartbeat_keeps_a_long_handler_alone():
@@ -268,11 +392,18 @@ async def test_the_heartbeat_ends_with_the_handler():
     assert shop.store.beats == 0
 
 
+def test_a_claim_that_never_beat_has_nothing_to_stop():
+    terms, clock = Terms(lease=30.0, retention=60.0), ManualClock()
+    Claim(ask(), TextCodec(""), MemoryIdempotencyStore(), "id", terms, clock).rest()
+
+
 async def test_a_beat_under_way_is_awaited():
     class Slow(MemoryIdempotencyStore):
         ended = False
+        begun = 0
 
         async def extend(self, *args, **options):
+            self.begun += 1
             await shop.clock.sleep(5.0)
             self.ended = True
             return True
@@ -287,6 +418,8 @@ async def test_a_beat_under_way_is_awaited():
     await shop.clock.advance(3.0)
     assert first.done()
     assert shop.store.ended
+    await shop.clock.advance(100.0)
+    assert shop.store.begun == 1  # and it was the last
 
 
 async def test_a_failing_heartbeat_is_told_and_tried_again():
@@ -387,6 +520,68 @@ async def test_whoever_is_cancelled_while_claiming_leaves_no_claim():
     assert await second == "receipt 1"
 
 
+class Slow(MemoryIdempotencyStore):
+    """A store that takes a second for each of `actions`, before it acts."""
+
+    def __init__(self, clock, *actions):
+        super().__init__()
+        self.clock, self.actions = clock, actions
+
+    async def reached(self, action):
+        if action in self.actions:
+            await self.clock.sleep(1.0)
+
+    async def extend(self, *args, **options):
+        await self.reached("extend")
+        return await super().extend(*args, **options)
+
+    async def complete(self, *args, **options):
+        await self.reached("complete")
+        return await super().complete(*args, **options)
+
+    async def release(self, *args):
+        await self.reached("release")
+        await super().release(*args)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5, 1.0, 1.5])
+async def test_whoever_is_cancelled_once_the_effect_is_there_has_it_kept(after):
+    clock = ManualClock()
+    shop = Shop(Slow(clock, "extend", "complete"), clock=clock)
+
+    async def act(_call):
+        await clock.sleep(10.0)  # a beat begins in the turn in which it ends
+        return "done"
+
+    shop.act = act
+    first = asyncio.create_task(shop.send(ask()))
+    await clock.advance(10.0)
+    await clock.advance(after)
+    first.cancel()
+    await clock.advance(5.0)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert (await shop.send(ask()), shop.runs) == ("done", 1)
+
+
+async def test_whoever_is_cancelled_while_the_key_is_let_go_lets_it_go():
+    clock = ManualClock()
+    shop = Shop(Slow(clock, "release"), clock=clock)
+
+    async def fail(call):
+        raise NotFoundError("no such account")
+
+    shop.act = fail
+    first = asyncio.create_task(shop.send(ask()))
+    await clock.advance(0.5)
+    first.cancel()
+    await clock.advance(5.0)
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    shop.act = None
+    assert await shop.send(ask()) == "receipt 2"
+
+
 async def test_a_claim_has_a_stable_id_of_its_key():
     shop = Shop()
 
@@ -412,13 +607,13 @@ async def test_a_handler_completes_its_claim_and_a_store_without_transactions_wa
 
     async def complete(call):
         await current_claim().complete(object(), "agreed")
-        return "agreed"
+        return "what was agreed is kept, not this"
 
     shop.act = complete_and_fail
     with pytest.raises(UnavailableError):
         await shop.send(ask())
     shop.act = complete
-    assert await shop.send(ask()) == "agreed"
+    assert await shop.send(ask()) == "what was agreed is kept, not this"
     assert await shop.send(ask()) == "agreed"
     assert shop.runs == 2
 
@@ -438,7 +633,7 @@ async def test_whoever_was_taken_over_hears_of_it_when_completing():
     elsewhere = Shop(shop.store, clock=shop.clock)
     assert await elsewhere.send(ask()) == "receipt 1"
     go_on.set()
-    with pytest.raises(LostClaimError):
+    with pytest.raises(LostClaimError, match=r"^another request with .* took over$"):
         await first
 
 
@@ -446,11 +641,11 @@ def test_by_default_it_needs_a_principal_and_a_door_that_keeps_answers():
     pipeline = Pipeline(Idempotency(MemoryIdempotencyStore(), secret=SECRET))
     assert pipeline.traits == Trait.REPLAYS | Trait.NEEDS_PRINCIPAL
     with pytest.raises(ConfigurationError, match="authentication must come before"):
-        pipeline.check(door="asgi", kind=Kind.SERVER, replays=True)
+        pipeline.admit(Doorway("asgi", Kind.SERVER, replays=True))
     with pytest.raises(ConfigurationError, match="stream"):
-        pipeline.check(door="grpc", kind=Kind.SERVER, replays=True, streams=True, principal=True)
+        pipeline.admit(Doorway("grpc", Kind.SERVER, replays=True, streams=True, principal=True))
     public = Idempotency(MemoryIdempotencyStore(), secret=SECRET, scope=lambda call: "public")
-    Pipeline(public).check(door="asgi", kind=Kind.SERVER, replays=True)
+    Pipeline(public).admit(Doorway("asgi", Kind.SERVER, replays=True))
 
 
 async def test_a_public_operation_must_name_its_scope():
@@ -459,6 +654,9 @@ async def test_a_public_operation_must_name_its_scope():
         await shop.send(ask(subject=None))
     shop = Shop(scope=lambda call: "registrations")
     assert await shop.send(ask(subject=None)) == "receipt 1"
+    shop = Shop(scope=lambda call: None)
+    with pytest.raises(ConfigurationError, match="idempotency: scope must return a str, not None"):
+        await shop.send(ask())
 
 
 async def test_a_door_without_a_codec_is_refused():
@@ -488,8 +686,8 @@ async def test_fingerprints_are_keyed_and_a_new_secret_never_runs_an_old_key_twi
     [
         ({"secret": b"short"}, "secret"),
         ({"secret": "a secret of characters"}, "secret must be bytes"),
-        ({"lease": 0}, "lease"),
-        ({"retention": -1}, "retention"),
+        ({"lease": 0}, "^lease must be"),
+        ({"retention": -1}, "^retention must be"),
         ({"lease": 60, "retention": 30}, "retention .* lease"),
     ],
 )
@@ -558,3 +756,32 @@ async def test_who_waits_for_the_first_and_is_cancelled_cancels_nobody_else():
     await asyncio.sleep(0)
     second.cancel()
     assert await first == "receipt 1"
+
+
+async def test_its_terms_change_while_it_runs():
+    shop = Shop(required=False)
+    shop.policy.reconfigure(required=True)
+    with pytest.raises(InvalidArgumentError, match="needs an idempotency key"):
+        await shop.send(ask(key=None))
+    shop.policy.reconfigure(lease=5.0, retention=10.0, required=False)
+    assert repr(shop.policy) == "Idempotency(lease 5 s, kept 10 s)"
+    assert await shop.send(ask()) == "receipt 1"
+    await shop.clock.advance(9.0)
+    assert await shop.send(ask()) == "receipt 1"
+    await shop.clock.advance(2.0)
+    assert await shop.send(ask()) == "receipt 2"
+
+
+def test_what_is_not_given_stays_as_it_is():
+    policy = Idempotency(MemoryIdempotencyStore(), secret=SECRET, required=True)
+    policy.reconfigure(lease=60.0)
+    policy.reconfigure(retention=60.0)
+    assert repr(policy) == "Idempotency(lease 60 s, kept 60 s, required)"
+
+
+def test_wrong_terms_change_nothing():
+    policy = Idempotency(MemoryIdempotencyStore(), secret=SECRET, required=True)
+    for wrong in ({"lease": 0}, {"retention": float("nan")}, {"lease": 100_000.0}):
+        with pytest.raises(ConfigurationError, match=r"lease|retention"):
+            policy.reconfigure(required=False, **wrong)
+    assert repr(policy) == "Idempotency(lease 30 s, kept 86400 s, required)"

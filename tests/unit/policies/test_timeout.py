@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from prodkit import Call, Pipeline
-from prodkit.errors import DeadlineExceededError
+from prodkit.errors import ConfigurationError, DeadlineExceededError
 from prodkit.policies.timeout import AttemptTimedOut, Timeout
 from prodkit.testing import EventRecorder, ManualClock
 
@@ -75,4 +75,30 @@ def test_a_limit_must_be_a_positive_number_of_seconds():
 
 
 def test_repr():
-    assert repr(Timeout(0.25)) == "Timeout(0.25)"
+    assert repr(Timeout(0.25)) == "Timeout(0.25 s)"
+
+
+async def test_the_limit_changes_for_the_calls_that_come():
+    clock = ManualClock()
+    policy = Timeout(5.0, clock=clock)
+    handler = Pipeline(policy).bind(hang)
+    before = asyncio.create_task(handler(Call("op")))
+    await clock.advance(0.0)
+    policy.reconfigure(limit=1.0)
+    assert policy.limit == 1.0
+    after = asyncio.create_task(handler(Call("op")))
+    await clock.advance(1.0)
+    assert after.done()
+    assert not before.done()
+    await clock.advance(4.0)
+    for task in (before, after):
+        with pytest.raises(DeadlineExceededError):
+            await task
+
+
+def test_a_wrong_limit_changes_nothing():
+    policy = Timeout(5.0)
+    for wrong in (0, -1.0, float("nan"), "2"):
+        with pytest.raises(ConfigurationError, match="limit must be a positive number"):
+            policy.reconfigure(limit=wrong)
+    assert policy.limit == 5.0

@@ -1,6 +1,6 @@
 import pytest
 
-from prodkit import Call, Kind, Pipeline, Principal, Trait
+from prodkit import Call, Doorway, Kind, Pipeline, Principal, Trait
 from prodkit.errors import ConfigurationError, PermissionDeniedError, UnauthenticatedError
 from prodkit.security.authorization import (
     Access,
@@ -138,8 +138,8 @@ def test_access_that_says_nothing_or_two_things_is_refused(options):
 def test_authorize_refuses_at_start_without_authentication_before_it():
     authorize = Authorize(Access(authenticated=True))
     with pytest.raises(ConfigurationError, match="Authorize"):
-        Pipeline(authorize).check(door="door", kind=Kind.SERVER)
-    Pipeline(Authenticate(FakeVerifier()), authorize).check(door="door", kind=Kind.SERVER)
+        Pipeline(authorize).admit(Doorway("door", Kind.SERVER))
+    Pipeline(Authenticate(FakeVerifier()), authorize).admit(Doorway("door", Kind.SERVER))
     assert Authorize(Access(public=True)).traits is Trait.NONE
 
 

@@ -64,7 +64,8 @@ def test_a_method_gets_what_its_options_ask_for(pipelines):
 def test_the_contract_decides_access_and_rate(pipelines):
     authorize, rate = (pipelines()(MethodInfo(CREATE)).members[n] for n in (2, 4))
     assert authorize.access == Access(permission="books:write")
-    assert (rate.rate.limit, rate.rate.per, rate.name) == (10, 60.0, CREATE[1:])
+    [limit] = rate.rates
+    assert (limit.limit, limit.per, rate.name) == (10, 60.0, CREATE[1:])
 
 
 def test_a_public_method_is_limited_without_a_principal(pipelines, contract):

@@ -7,7 +7,13 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from prodkit import Code, Event, Kind
-from prodkit.policies.circuit_breaker import CircuitClosed, CircuitHalfOpened, CircuitOpened
+from prodkit.policies.circuit_breaker import (
+    CircuitClosed,
+    CircuitHalfOpened,
+    CircuitIsolated,
+    CircuitOpened,
+    CircuitReset,
+)
 from prodkit.policies.rate_limiter import RateExceeded
 from prodkit.policies.retry import RetryScheduled
 from prodkit.telemetry.metrics import LIMIT, Metrics
@@ -106,10 +112,12 @@ def test_the_state_of_a_breaker_is_a_gauge_and_its_changes_are_counted(registry,
         CircuitHalfOpened("circuit_breaker", "psp", 1),
         CircuitOpened("circuit_breaker", "psp", 1.0, 0.5, 5.0),
         CircuitClosed("circuit_breaker", "psp"),
+        CircuitIsolated("circuit_breaker", "psp"),
+        CircuitReset("circuit_breaker", "psp"),
     ):
         metrics.count(event)
         state.append(registry.get_sample_value("circuit_breaker_state", {"name": "psp"}))
-    assert state == [2, 1, 2, 0]
+    assert state == [2, 1, 2, 0, 3, 0]
     opened = {"name": "psp", "state": "open"}
     assert registry.get_sample_value("circuit_breaker_transitions_total", opened) == 2
 

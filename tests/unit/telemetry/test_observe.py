@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import sys
+from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 from opentelemetry import trace
@@ -14,7 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from prodkit import SYSTEM_CLOCK, Call, Code, Event, Kind, Pipeline, Principal, Trait
 from prodkit.errors import NotFoundError, RateLimitedError, UnavailableError
+from prodkit.policies.bulkhead import Bulkhead
 from prodkit.policies.circuit_breaker import CircuitOpened
+from prodkit.policies.fallback import Fallback
 from prodkit.telemetry import LineSink, Observe, Telemetry, inject
 from prodkit.testing.clock import ManualClock
 
@@ -351,6 +355,113 @@ async def test_what_policies_tell_is_counted_on_the_span_and_logged_if_a_state_c
     assert opened["measured"] == 0.6
     assert opened["trace_id"] == access["trace_id"]
     assert opened["request_id"] == "r-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Told(Event):
+    """An event that nobody but its policy knows."""
+
+    level: ClassVar[str] = "info"
+
+    token: object
+    items: object
+    service: str
+    timestamp: str
+
+
+async def test_an_event_of_anybodys_is_told_without_its_secrets(bench):
+    async def leaf(call):
+        call.emit(Told("mine", "hunter2", ["4111 1111 1111 1111", 3], "forged", "forged"))
+        call.emit(Told("mine", 7, ("x",), "forged", "forged"))
+        return
+
+    await bench.run(Call(f"GET /{'x' * 1000}", Kind.SERVER, transport="http"), leaf)
+    span, (line, *_) = bench.spans[0], bench.lines
+    assert b"hunter2" not in bench.stream.getvalue()
+    assert b"4111" not in bench.stream.getvalue()
+    assert "hunter2" not in span.to_json()
+    assert "4111" not in span.to_json()
+    assert (line["event"], line["level"], line["policy"]) == ("Told", "info", "mine")
+    assert line["service"] == "orders"  # what every line says is no event's to say
+    assert line["timestamp"].endswith("Z")
+    assert line["event_service"] == line["event_timestamp"] == "forged"
+    assert line["items"] == "['[redacted]', 3]"
+    assert len(line["operation"]) == 256
+    assert span.attributes["prodkit.events"] == ("Told",)
+    assert bench.value("policy_events_total", policy="mine", event="Told") == 2
+
+
+async def test_an_event_of_no_known_level_has_no_line(bench):
+    class Loud(Event):
+        level: ClassVar[str] = "loud"
+
+    async def leaf(call):
+        call.emit(Loud("mine"))
+        return
+
+    await bench.run(Call("work"), leaf)
+    assert bench.lines == []
+    assert bench.value("policy_events_total", policy="mine", event="Loud") == 1
+
+
+async def test_the_notes_of_an_error_are_told_inside_without_their_secrets(bench):
+    error = UnavailableError("the service that was called did not answer")
+    error.add_note("GET orders.internal:8443: ConnectError")
+    error.add_note("Retry: gave up after 3 attempts: token=abc123 password=hunter2")
+    with pytest.raises(UnavailableError):
+        await bench.run(Call("GET /orders", Kind.CLIENT, transport="http"), fail(error))
+    (line,), (span,) = bench.lines, bench.spans
+    assert line["message"] == "the service that was called did not answer"
+    assert line["notes"].startswith("GET orders.internal:8443: ConnectError; Retry: gave up after")
+    assert "hunter2" not in line["notes"]
+    assert span.events[0].attributes["prodkit.notes"] == line["notes"]
+
+
+async def test_that_an_answer_was_a_substitute_is_seen_everywhere(bench):
+    fallback = Fallback(lambda call, error: "cached", on=UnavailableError, name="stock")
+    handler = Pipeline(bench.observe, fallback).bind(fail(UnavailableError("away", reason="AWAY")))
+    assert await handler(Call("/pkg.Stock/Take", Kind.CLIENT, transport="grpc")) == "cached"
+    (span,) = bench.spans
+    assert span.attributes["prodkit.events"] == ("FallbackUsed",)
+    assert span.events[0].attributes["prodkit.reason"] == "AWAY"
+    assert span.status.status_code is StatusCode.UNSET
+    (line,) = bench.lines  # the call itself went well, and outbound: no line of its own
+    assert (
+        line.items()
+        >= {
+            "level": "warning",
+            "event": "FallbackUsed",
+            "policy": "fallback stock",
+            "code": "UNAVAILABLE",
+            "reason": "AWAY",
+            "operation": "/pkg.Stock/Take",
+        }.items()
+    )
+    labels = {"policy": "fallback stock", "event": "FallbackUsed"}
+    assert bench.value("policy_events_total", **labels) == 1
+    ok = {"method": "/pkg.Stock/Take", "code": "OK"}
+    assert bench.value("rpc_client_requests_total", **ok) == 1
+
+
+async def test_what_policies_hold_is_shown_by_gauges(bench):
+    bulkhead = Bulkhead("db", limit=1, queue=5)
+    pipeline = Pipeline(bench.observe, bulkhead)
+    bench.telemetry.watch(pipeline, Pipeline(bulkhead))
+    release = asyncio.Event()
+
+    async def leaf(call):
+        await release.wait()
+
+    handler = pipeline.bind(leaf)
+    tasks = [asyncio.create_task(handler(Call("op"))) for _ in range(3)]
+    await asyncio.sleep(0)
+    held = {"policy": "Bulkhead db"}
+    assert bench.value("policy_calls_running", **held) == 1
+    assert bench.value("policy_calls_waiting", **held) == 2
+    assert bench.value("policy_calls_limit", **held) == 1
+    release.set()
+    await asyncio.gather(*tasks)
+    assert bench.value("policy_calls_running", **held) == 0
 
 
 async def test_a_function_behind_a_pipeline_is_observed_too(bench):

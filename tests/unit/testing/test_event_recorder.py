@@ -40,3 +40,11 @@ async def test_it_misses_what_was_said_before_it_listened():
     recorder = EventRecorder()
     await Pipeline(visit, recorder).bind(leaf)(Call("op"))
     assert recorder.events == []
+
+
+@pytest.mark.anyio
+async def test_it_shows_how_much_it_heard():
+    recorder = EventRecorder()
+    assert repr(recorder) == "EventRecorder(0 events)"
+    recorder.listen(Call("op"), Knocked("door", 1))
+    assert repr(recorder) == "EventRecorder(1 event)"

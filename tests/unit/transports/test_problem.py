@@ -78,6 +78,30 @@ def test_a_refusal_explains_itself_and_rounds_retry_after_up():
     assert body["retry_after"] == 2.2
 
 
+@pytest.mark.parametrize(
+    ("error", "header", "body"),
+    [
+        (DeadlineExceededError("late"), b"1", 1.0),
+        (TimeoutError(), b"1", 1.0),
+        (UnavailableError("away", retry_after=2.2), b"3", 2.2),
+        (UnavailableError("away", retry_after=float("inf")), b"1000000000", 1e9),
+        (AbortedError("again", retry_after=4), b"4", 4),
+        (AbortedError("again"), None, None),
+        (limited(Call("GET /another")), b"3", 2.2),
+    ],
+)
+def test_header_and_body_say_the_same_of_when_to_come_back(error, header, body):
+    _, headers, document = answer(error)
+    assert (headers.get(b"retry-after"), document.get("retry_after")) == (header, body)
+
+
+def test_a_refusal_that_no_wait_ends_says_so():
+    call = Call("GET /", request_id="r-1")
+    error = RateLimitedError("too dear", call=call, policy="p", measured=2, threshold=1)
+    _, headers, body = answer(error, call)
+    assert (b"retry-after" in headers, body["retry_after"]) == (False, None)
+
+
 def test_a_refusal_of_another_call_reads_as_a_missing_dependency():
     status, headers, body = answer(limited(Call("outbound")))
     assert status == 503
@@ -144,6 +168,9 @@ def test_marks_between_services_travel_inward_only():
     assert b"other" not in headers
     _, headers, _ = answer(error, Call("GET /", edge=True))
     assert b"x-prodkit-retry" not in headers
+    call = Call("GET /")
+    call.annotate("x-prodkit-retry", "exhausted")  # which the door writes
+    assert b"x-prodkit-retry" not in answer(error, call)[1]
 
 
 @pytest.mark.parametrize(

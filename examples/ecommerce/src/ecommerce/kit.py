@@ -31,7 +31,7 @@ from prodkit.service.workers import Worker
 from prodkit.stores import sql as idempotency
 from prodkit.telemetry import Observe, inject
 from prodkit.transports.rpc.client import RpcChannel
-from prodkit.transports.rpc.server import Registration
+from prodkit.transports.rpc.registrar import Registration
 from sqlalchemy import MetaData
 
 from ecommerce.contract.users.v1.users_pb2 import ListRevocationsRequest

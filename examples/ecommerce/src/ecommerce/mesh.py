@@ -10,7 +10,7 @@ from prodkit.pipeline import Pipeline
 from prodkit.transports.grpc import GrpcServer, MethodInfo, Pipelines, RpcChannel, open_channel
 from prodkit.transports.local import LocalChannel, LocalServer
 from prodkit.transports.rpc.outbound import Credentials, Inject
-from prodkit.transports.rpc.server import Registration
+from prodkit.transports.rpc.registrar import Registration
 
 Server: TypeAlias = LocalServer | GrpcServer
 Kind: TypeAlias = Literal["local", "grpc"]

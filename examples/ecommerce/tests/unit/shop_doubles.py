@@ -7,6 +7,7 @@ from prodkit.call import CURRENT, Call, Principal
 from prodkit.data.database import Database
 from prodkit.errors import UnavailableError
 from sqlalchemy import create_engine, event
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.pool import StaticPool
 
 from ecommerce.payments.provider import DeclinedError, Token
@@ -97,7 +98,7 @@ class InlineDatabase:
             metadata.create_all(self._engine)
 
     @asynccontextmanager
-    async def transaction(self):
+    async def transaction(self, *, serializable=True):
         await pause()
         with self._engine.begin() as connection:
             yield InlineTransaction(connection)
@@ -114,6 +115,10 @@ class InlineTransaction:
 
     async def execute(self, statement, parameters=None):
         return self.connection.execute(statement, parameters)
+
+    async def insert_new(self, table, row):
+        statement = sqlite.insert(table).values(row).on_conflict_do_nothing()
+        return self.connection.execute(statement).rowcount > 0
 
 
 class FakeProvider:

@@ -14,6 +14,7 @@ from prodkit.errors import (
     NotFoundError,
     RateLimitedError,
 )
+from prodkit.policies.timeout import Timeout
 from prodkit.transports.asgi import BufferedResponse, PipelineMiddleware
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +110,22 @@ async def test_headers_that_make_no_sense_are_refused(ask, header, reason):
     answer = await ask(door(ok), "POST", headers=[header])
     assert answer.status == 400
     assert answer.problem["reason"] == reason
+
+
+async def test_two_idempotency_keys_are_refused(ask):
+    keys = [(b"idempotency-key", b"a"), (b"x-other", b"b"), (b"idempotency-key", b"a")]
+    recorder = Recorder()
+    answer = await ask(door(ok, recorder), "POST", headers=keys)
+    assert (answer.status, answer.problem["reason"]) == (400, "IDEMPOTENCY_KEY_INVALID")
+    assert recorder.call.key is None
+    assert (await ask(door(ok), "GET", headers=keys)).status == 200
+    assert (await ask(door(ok), "POST", headers=keys[1:])).status == 200
+
+
+@pytest.mark.parametrize("member", [Timeout(1.0), Timeout])
+def test_a_policy_by_itself_is_no_pipeline(member):
+    with pytest.raises(ConfigurationError, match="PipelineMiddleware: pipeline must be a Pipeline"):
+        PipelineMiddleware(ok, member)
 
 
 async def test_the_status_becomes_the_code(ask):

@@ -9,7 +9,8 @@ from prodkit.transports.asgi.request import Metadata, idempotency_key_of
 @pytest.fixture
 def view(scope_of):
     def build(*headers, edge=True, trusted_proxies=0, **extra):
-        return Metadata(scope_of(headers=headers, **extra), edge, trusted_proxies)
+        scope = scope_of(headers=headers, **extra)
+        return Metadata(scope, dict(scope["headers"]), edge, trusted_proxies)
 
     return build
 
@@ -78,12 +79,22 @@ def test_the_client_behind_proxies(view, forwarded, hops, expected):
         (b"8e03978e-40d5", "8e03978e-40d5"),
         (rb'"a\"b\\c"', 'a"b\\c'),
         (b' "k" ', "k"),
+        (b'"a, b"', "a, b"),
+        (b"a~b+c-d e", "a~b+c-d e"),
         (b'""', ""),
         (b"", ""),
     ],
 )
 def test_keys_come_quoted_or_not(sent, key):
     assert idempotency_key_of(sent) == key
+
+
+@pytest.mark.parametrize(
+    "sent", [(b"a", b"b"), (b"a", b"a"), (b"a, b",), (b'"a", "b"',), (b'"a"', b"")]
+)
+def test_several_keys_are_refused_joined_or_not(sent):
+    with pytest.raises(InvalidArgumentError, match="must be one quoted string"):
+        idempotency_key_of(*sent)
 
 
 @pytest.mark.parametrize("sent", [b'"a', b'"a"b', b'"a";x=1', rb'"a\b"', b"a\x00b", b"\xe9"])

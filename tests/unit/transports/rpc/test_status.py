@@ -117,7 +117,7 @@ def test_details_that_cannot_be_read_are_left_out():
         grpc.aio.AioRpcError(
             grpc.StatusCode.NOT_FOUND,
             grpc.aio.Metadata(),
-            grpc.aio.Metadata((DETAILS, b"\xff\xff"), (PUSHBACK, "-1")),
+            grpc.aio.Metadata((DETAILS, b"\xff\xff")),
             "gone",
         )
     )
@@ -133,10 +133,23 @@ def test_a_wait_without_an_end_is_the_longest_that_can_be_told(wait):
     assert trailers(status, refusal(CALL, wait), CALL)[1][0] == PUSHBACK
 
 
-def test_an_endless_push_back_is_none():
-    metadata = grpc.aio.Metadata((PUSHBACK, "9" * 5000))
+@pytest.mark.parametrize("told", ["-1", "-0.5", "soon", "", "\u0663", "9" * 5000, b"1"])
+@pytest.mark.parametrize("retry_after", [None, 2.0])
+def test_a_push_back_that_is_negative_or_unreadable_means_do_not(told, retry_after):
+    details = to_status(UnavailableError("away", retry_after=retry_after), CALL)
+    metadata = grpc.aio.Metadata((DETAILS, details.SerializeToString()), (PUSHBACK, told))
     error = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, "away")
-    assert from_rpc_error(error).retry_after is None
+    assert from_rpc_error(error).retry_after == -1.0
+
+
+def test_a_mark_beside_the_error_is_read_as_one_of_it():
+    metadata = grpc.aio.Metadata(("x-prodkit-retry", "exhausted"), ("x-prodkit-bin", b"1"))
+    error = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), metadata, "away")
+    assert from_rpc_error(error).metadata == {"prodkit-retry": "exhausted"}
+
+
+def test_do_not_is_passed_on():
+    assert sent(UnavailableError("away", retry_after=-1.0)).retry_after == -1.0
 
 
 def test_a_push_back_alone_is_a_retry_after():
@@ -148,7 +161,33 @@ def test_a_push_back_alone_is_a_retry_after():
             None,
         )
     )
-    assert (error.message, error.retry_after) == ("UNAVAILABLE", 1.5)
+    assert error.message == "the service that was called did not answer"
+    assert (error.retry_after, error.__notes__) == (1.5, ["gRPC: UNAVAILABLE"])
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, "the service that was called did not answer"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "the service that was called did not answer in time"),
+        (grpc.StatusCode.INTERNAL, "the service that was called failed"),
+        (grpc.StatusCode.UNKNOWN, "the service that was called failed"),
+    ],
+)
+def test_what_nobody_meant_for_strangers_is_told_in_a_note(code, message):
+    words = "failed to connect to all addresses; ipv4:10.1.2.3:50051: refused"
+    error = from_rpc_error(grpc.aio.AioRpcError(code, details=words))
+    assert (error.message, error.__notes__) == (message, [f"gRPC: {words}"])
+    assert "10.1.2.3" not in to_status(error, CALL).message
+
+
+def test_what_a_service_said_of_its_failure_stays():
+    assert sent(UnavailableError("the till is closed")).message == "the till is closed"
+
+
+def test_what_a_peer_says_of_the_request_stays():
+    error = from_rpc_error(grpc.aio.AioRpcError(grpc.StatusCode.NOT_FOUND, details="no order 7"))
+    assert error.message == "no order 7"
 
 
 def test_a_deadline_of_grpc_is_our_deadline():

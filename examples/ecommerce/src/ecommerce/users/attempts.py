@@ -46,11 +46,11 @@ class Attempts:
             self._known.popitem(last=False)
 
     async def _take(self, key: str, rate: Rate) -> None:
-        ahead = await self._store.take(key, rate, round(self._clock.monotonic() * 1e9))
-        if ahead > rate.tolerance:
-            wait = (ahead - rate.tolerance) / 1e9
+        now = round(self._clock.monotonic() * 1e9)
+        _, wait, *_ = await self._store.take(key, (rate,), 1, now)
+        if wait:
             raise TooManyAttemptsError(
-                "too many attempts to sign in, wait a little", retry_after=wait
+                "too many attempts to sign in, wait a little", retry_after=wait / 1e9
             )
 
 

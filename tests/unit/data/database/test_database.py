@@ -237,9 +237,9 @@ async def test_memory_is_a_private_file_that_goes_away():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"path": "postgresql+asyncpg://host/db"}, "sqlite"),
-        ({"path": "x.sqlite", "readers": 0}, "readers"),
-        ({"path": "x.sqlite", "wait": 0}, "wait"),
+        ({"url": "mysql://user:secret@host/db"}, "postgresql://user:password@host:port/name"),
+        ({"url": "x.sqlite", "readers": 0}, "readers"),
+        ({"url": "x.sqlite", "wait": 0}, "wait"),
     ],
 )
 def test_wrong_options_are_named(options, message):

@@ -1,22 +1,26 @@
 import asyncio
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from prodkit import Call, Code, Pipeline, RejectedError, ServiceError, Trait
+from prodkit import Call, Code, Kind, Pipeline, RejectedError, ServiceError, Trait
+from prodkit.call import CURRENT
 from prodkit.errors import (
     AbortedError,
     BulkheadFullError,
     CircuitOpenError,
+    ConfigurationError,
     DeadlineExceededError,
     NotFoundError,
     RateLimitedError,
     UnavailableError,
 )
-from prodkit.pipeline import traits_of
 from prodkit.policies.deadline import Deadline
 from prodkit.policies.retry import (
     RETRY_MARK,
+    KeyedRetryBudget,
     RetriesExhausted,
     Retry,
     RetryBudget,
@@ -24,6 +28,7 @@ from prodkit.policies.retry import (
 )
 from prodkit.policies.timeout import Timeout
 from prodkit.testing import EventRecorder, ManualClock
+from prodkit.traits import traits_of
 
 pytestmark = pytest.mark.anyio
 
@@ -102,6 +107,15 @@ async def test_the_last_failure_comes_back_with_a_note_and_a_mark():
     assert bench.recorder.events[-1] == RetriesExhausted(
         "retry", 3, Code.UNAVAILABLE, "no attempts left"
     )
+
+
+async def test_one_attempt_is_one():
+    bench = Bench(away(), attempts=1)
+    assert repr(bench.retry).startswith("Retry(UNAVAILABLE, 1 attempt, ")
+    error = await bench.fails(UnavailableError)
+    assert error.__notes__ == ["Retry: gave up after 1 attempt: no attempts left"]
+    bench.retry.reconfigure(attempts=2)
+    assert repr(bench.retry).startswith("Retry(UNAVAILABLE, 2 attempts, ")
 
 
 async def test_other_failures_are_not_repeated():
@@ -184,7 +198,8 @@ class TestOn:
         assert bench.why == "no attempts left"
 
     @pytest.mark.parametrize(
-        "on", [(), [BaseException], asyncio.CancelledError, "503", Code.OK, [Code.CANCELLED], [14]]
+        "on",
+        [(), [BaseException], asyncio.CancelledError, "503", Code.OK, [Code.CANCELLED], [14], None],
     )
     def test_it_must_name_something_that_can_fail(self, on):
         with pytest.raises(ValueError, match="on must be exception types, codes other than"):
@@ -259,6 +274,10 @@ class TestRetryAfter:
         await bench.fails(UnavailableError)
         assert bench.why == "the callee asked for 6 s, more than wait_max"
 
+    async def test_one_that_asks_for_nothing_is_not_held_against_a_short_wait_max(self):
+        bench = Bench(away(), wait_initial=0.1, wait_max=0.2)
+        assert await bench.call() == "answer"
+
     async def test_less_than_zero_means_do_not(self):
         bench = Bench(away(retry_after=-1.0))
         await bench.fails(UnavailableError)
@@ -270,7 +289,13 @@ class TestDeadline:
         bench = Bench(away(), wait_initial=1.0)
         await bench.fails(UnavailableError, Call("op", safe=True, deadline=1001.0))
         assert bench.why == "the deadline comes first"
+        assert bench.recorder.of(RetryScheduled) == []  # it did not even wait
         assert bench.clock.monotonic() == 1060.0
+
+    async def test_and_takes_nothing_from_the_budget(self):
+        bench = Bench(away(), away(), wait_initial=1.0, budget=RetryBudget(0, 1))
+        await bench.fails(UnavailableError, Call("op", safe=True, deadline=1001.0))
+        assert await bench.call() == "answer"
 
     async def test_what_can_is(self):
         bench = Bench(away(), wait_initial=1.0)
@@ -321,6 +346,33 @@ class TestBudget:
             event.why for event in bench.recorder.of(RetriesExhausted)
         }
 
+    async def test_every_call_pays_its_share_and_so_does_time(self):
+        bench = Bench(budget=RetryBudget(ratio=0.5, per_second=0.1), attempts=9)
+        for _ in range(10):
+            await bench.call(seconds=0.0)
+        bench.leaf.ends = [away()] * 9
+        await bench.fails(UnavailableError)
+        assert len(bench.recorder.of(RetryScheduled)) == 5  # of eleven calls
+        bench.leaf.ends = [away()] * 20
+        await bench.clock.advance(20.0)
+        await bench.fails(UnavailableError)
+        assert len(bench.recorder.of(RetryScheduled)) == 5 + 9 - 1
+
+    async def test_a_target_that_is_down_leaves_the_others_theirs(self):
+        bench = Bench(
+            away(), away(), away(), budget=KeyedRetryBudget(ratio=0, per_second=1), attempts=2
+        )
+        await bench.fails(UnavailableError, Call("down", safe=True))
+        assert bench.why == "no attempts left"
+        assert await bench.call(Call("up", safe=True), seconds=0.5) == "answer"
+
+    async def test_it_may_be_a_function_of_the_call(self):
+        budgets = {"a": RetryBudget(0, 0), "b": RetryBudget(0, 1)}
+        bench = Bench(away(), away(), budget=lambda call: budgets[call.operation])
+        await bench.fails(UnavailableError, Call("a", safe=True))
+        assert bench.why == "the retry budget is used up"
+        assert await bench.call(Call("b", safe=True)) == "answer"
+
     async def test_it_may_be_shared(self):
         budget = RetryBudget(ratio=0, per_second=1)
         first, second = Bench(away(), budget=budget), Bench(away(), budget=budget)
@@ -355,15 +407,136 @@ class TestMark:
 
     async def test_any_exception_can_be_marked(self):
         inner = Bench(*[ConnectionError()] * 9)
-        error = await inner.fails(ConnectionError)
-        outer = Bench(error, error)
-        await outer.fails(ConnectionError)
-        assert len(outer.leaf.attempts) == 1
+        outer = Pipeline(Retry(on=ConnectionError, clock=inner.clock)).bind(inner.handler)
+        task = asyncio.create_task(outer(Call("op", safe=True)))
+        await inner.clock.advance(60.0)
+        with pytest.raises(ConnectionError):
+            await task
+        assert len(inner.leaf.attempts) == 3
+
+    @pytest.mark.parametrize("kind", [ConnectionError, UnavailableError])
+    async def test_an_error_that_is_raised_for_ever_bears_no_mark_of_earlier_calls(self, kind):
+        constant = kind("away")
+        for _ in range(3):
+            bench = Bench(constant, constant, constant)
+            await bench.fails(kind)
+            assert len(bench.leaf.attempts) == 3
+        assert constant.__notes__ == ["Retry: gave up after 3 attempts: no attempts left"]
+
+    async def test_an_error_that_takes_no_notes_comes_back_too(self):
+        @dataclass(frozen=True)
+        class FrozenError(Exception):
+            zone: str
+
+        bench = Bench(*[FrozenError("b")] * 3, on=FrozenError)
+        assert await bench.fails(FrozenError) == FrozenError("b")
+        assert len(bench.leaf.attempts) == 3
+
+    @pytest.mark.parametrize(
+        "end",
+        [away(), ConnectionError(), Code.UNAVAILABLE, away(metadata={RETRY_MARK: "exhausted"})],
+    )
+    @pytest.mark.parametrize("edge", [False, True])
+    async def test_the_answer_to_the_call_being_served_is_marked_unless_a_stranger_gets_it(
+        self, end, edge
+    ):
+        bench, inbound = Bench(*[end] * 3), Call("GET /", Kind.SERVER, edge=edge)
+
+        async def handler():
+            CURRENT.set(inbound)
+            await bench.handler(Call("op", safe=True))
+
+        task = asyncio.create_task(handler())
+        await bench.clock.advance(60.0)
+        await asyncio.gather(task, return_exceptions=True)
+        assert inbound.reply == (None if edge else {"x-prodkit-retry": "exhausted"})
+
+    async def test_an_answer_that_came_in_the_end_marks_nothing(self):
+        bench, inbound = Bench(away()), Call("GET /", Kind.SERVER)
+
+        async def handler():
+            CURRENT.set(inbound)
+            return await bench.handler(Call("op", safe=True))
+
+        task = asyncio.create_task(handler())
+        await bench.clock.advance(60.0)
+        assert await task == "answer"
+        assert inbound.reply is None
 
     async def test_a_mark_that_came_over_the_wire_is_read(self):
         bench = Bench(away(metadata={RETRY_MARK: "exhausted"}))
         await bench.fails(UnavailableError)
         assert len(bench.leaf.attempts) == 1
+
+    @staticmethod
+    def translated(kind, marked):
+        """Return an error that was made of `marked`, as handlers make them."""
+        error = UnavailableError("translated")
+        match kind:
+            case "from":
+                error.__cause__ = marked
+            case "while handling":
+                error.__context__ = marked
+            case "twice":
+                error.__cause__ = middle = ValueError("in between")
+                middle.__context__ = marked
+            case "in a circle":
+                error.__context__, marked.__context__ = marked, error
+            case "in a group":
+                error.__cause__ = ExceptionGroup("tasks", [ValueError(), marked])
+        return error
+
+    @pytest.mark.parametrize(
+        "kind", ["from", "while handling", "twice", "in a circle", "in a group"]
+    )
+    async def test_the_mark_outlasts_a_translation(self, kind):
+        marked = away(metadata={RETRY_MARK: "exhausted"})
+        bench = Bench(self.translated(kind, marked))
+        await bench.fails(UnavailableError)
+        assert len(bench.leaf.attempts) == 1
+
+    async def test_a_group_with_what_was_repeated_in_vain_is_not_repeated(self):
+        group = ExceptionGroup("tasks", [away(metadata={RETRY_MARK: "exhausted"})])
+        bench = Bench(group, on=ExceptionGroup)
+        await bench.fails(ExceptionGroup)
+        assert len(bench.leaf.attempts) == 1
+
+    async def test_errors_that_go_round_in_circles_without_a_mark_are_repeated(self):
+        bench = Bench(self.translated("in a circle", ValueError()))
+        assert await bench.call() == "answer"
+
+    async def test_only_so_much_is_looked_through_for_a_mark(self):
+        error = marked = away(metadata={RETRY_MARK: "exhausted"})
+        for _ in range(100):
+            outer = away()
+            outer.__cause__, error = error, outer
+        bench = Bench(error)
+        assert await bench.call() == "answer"
+        assert marked.metadata
+
+    @pytest.mark.parametrize("failures", [1, 2])
+    async def test_what_failed_before_the_call_began_does_not_mark_it(self, failures):
+        bench = Bench()
+        raised = [away() for _ in range(failures)]
+
+        async def second_choice(call):
+            bench.leaf.attempts.append(call.attempt)
+            if raised:
+                raise raised.pop()
+            return "answer"
+
+        bench.handler = Pipeline(bench.retry).bind(second_choice)
+
+        async def handler():
+            try:
+                raise away(metadata={RETRY_MARK: "exhausted"})
+            except UnavailableError:
+                return await bench.handler(Call("op", safe=True))
+
+        task = asyncio.create_task(handler())
+        await bench.clock.advance(60.0)
+        assert await task == "answer"
+        assert len(bench.leaf.attempts) == failures + 1
 
 
 class TestRejections:
@@ -411,7 +584,9 @@ class TestRejections:
 
         bench.handler = Pipeline(bench.recorder, bench.retry).bind(leaf)
         assert await bench.fails(UnavailableError) is ran
-        assert bench.why == "the last attempt was refused"
+        assert bench.recorder.of(RetriesExhausted) == [
+            RetriesExhausted("retry", 2, Code.UNAVAILABLE, "the last attempt was refused")
+        ]
 
     async def test_nor_that_it_had_a_result(self):
         bench = Bench(Code.UNAVAILABLE)
@@ -431,18 +606,122 @@ class TestRejections:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"attempts": 0}, "attempts must be a number of at least 1, not 0"),
-        ({"attempts": 1.5}, "attempts must be a number of at least 1"),
+        ({"attempts": 0}, "attempts must be a whole number of at least 1, not 0"),
+        ({"attempts": 1.5}, "attempts must be a whole number of at least 1"),
+        ({"attempts": True}, "attempts must be a whole number of at least 1"),
+        ({"on": 3}, "on must be exception types, codes .* not 3"),
+        ({"backoff": "linear"}, "backoff must be one of 'constant', 'exponential', 'decorrelated'"),
+        ({"backoff": ["constant"]}, "backoff must be one of"),
         ({"wait_initial": 0}, "wait_initial must be a positive number of seconds"),
         ({"wait_max": -1}, "wait_max must be a positive number of seconds"),
-        ({"wait_initial": 2, "wait_max": 1}, "wait_max must not be below wait_initial"),
+        ({"wait_initial": 10}, "wait_max must not be below wait_initial .10 s., not 5 s"),
+        (
+            {"wait_initial": 2, "wait_max": 1},
+            "wait_max must not be below wait_initial .2 s., not 1 s",
+        ),
         ({"wait_jitter": 1.1}, "wait_jitter must be 0 to 1, not 1.1"),
+        ({"wait_jitter": float("nan")}, "wait_jitter must be 0 to 1, not nan"),
+        ({"wait_jitter": True}, "wait_jitter must be 0 to 1, not True"),
+        ({"wait_jitter": "all"}, "wait_jitter must be 0 to 1, not 'all'"),
+        ({"budget": 0.2}, "budget must be a RetryBudget"),
     ],
 )
-def test_an_option_out_of_range_is_named(options, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        Retry(on=Code.UNAVAILABLE, **options)
+class TestOptions:
+    def test_one_out_of_range_is_named(self, options, complaint):
+        with pytest.raises(ConfigurationError, match=complaint):
+            Retry(**{"on": Code.UNAVAILABLE, **options})
+
+    def test_a_wrong_change_changes_nothing(self, options, complaint):
+        if "budget" in options:
+            return
+        retry = Retry(on=Code.UNAVAILABLE)
+        before = repr(retry)
+        with pytest.raises(ConfigurationError, match=complaint):
+            retry.reconfigure(**{"attempts": 9, "on": LookupError, "wait_initial": 0.5, **options})
+        assert repr(retry) == before
 
 
-def test_repr():
-    assert repr(Retry(on=Code.UNAVAILABLE)) == "Retry(attempts=3)"
+class TestReconfigure:
+    def test_what_is_not_given_stays(self):
+        retry = Retry(on=Code.UNAVAILABLE, wait_initial=0.5, wait_jitter=0.3)
+        retry.reconfigure(attempts=5)
+        assert repr(retry) == "Retry(UNAVAILABLE, 5 attempts, decorrelated 0.5 to 5 s)"
+        retry.reconfigure(backoff="constant", wait_max=timedelta(seconds=1))
+        assert repr(retry) == "Retry(UNAVAILABLE, 5 attempts, constant 0.5 to 1 s)"
+
+    async def test_it_holds_for_calls_under_way(self):
+        bench = Bench(away(), away(), away())
+        task = asyncio.create_task(bench.handler(Call("op", safe=True)))
+        await bench.clock.settle()
+        bench.retry.reconfigure(attempts=2)
+        await bench.clock.advance(60.0)
+        with pytest.raises(UnavailableError):
+            await task
+        assert len(bench.leaf.attempts) == 2
+
+    async def test_on_can_be_changed(self):
+        bench = Bench(away(), on=LookupError)
+        bench.retry.reconfigure(on=Code.UNAVAILABLE)
+        assert await bench.call() == "answer"
+
+
+class TestRepr:
+    @pytest.mark.parametrize(
+        ("on", "shown"),
+        [
+            (Code.UNAVAILABLE, "UNAVAILABLE"),
+            ([LookupError, Code.INTERNAL, Code.ABORTED], "ABORTED, INTERNAL, LookupError"),
+            (away, "away"),
+            (partial(away), "a predicate"),
+        ],
+    )
+    def test_it_shows_the_options(self, on, shown):
+        assert repr(Retry(on=on)) == f"Retry({shown}, 3 attempts, decorrelated 0.1 to 5 s)"
+
+
+def test_a_predicate_that_nobody_would_await_is_refused():
+    async def predicate(call, error):
+        return True
+
+    with pytest.raises(ConfigurationError, match="on must be a plain function"):
+        Retry(on=predicate)
+
+
+class TestCheck:
+    """`Pipeline.check` knows what a Retry can take."""
+
+    @staticmethod
+    def doubts(deadline, **options):
+        retry = Retry(on=TimeoutError, **options)
+        return [str(f) for f in Pipeline(Deadline(deadline), retry, Timeout(1.0)).check()]
+
+    def test_retries_beyond_the_deadline_are_a_doubt(self):
+        (doubt,) = self.doubts(4.0)
+        assert doubt.startswith("Deadline leaves 4 s to what takes 4.2 s with all its attempts")
+
+    def test_what_fits_is_none(self):
+        assert self.doubts(4.2) == []
+        assert self.doubts(4.0, backoff="constant") == []
+
+    def test_it_follows_a_change(self):
+        retry = Retry(on=TimeoutError)
+        pipeline = Pipeline(Deadline(4.0), retry, Timeout(1.0))
+        retry.reconfigure(attempts=2)
+        assert pipeline.check() == []
+        assert (retry.attempts, retry.longest_wait) == (2, pytest.approx(0.3))
+
+
+async def test_an_attempt_that_timed_out_is_a_timeout_error():
+    clock, started = ManualClock(), []
+
+    async def hang_once(call):
+        started.append(call.attempt)
+        if call.attempt == 1:
+            await asyncio.Event().wait()
+        return "answer"
+
+    pipeline = Pipeline(Retry(on=TimeoutError, clock=clock), Timeout(1.0, clock=clock))
+    task = asyncio.create_task(pipeline.bind(hang_once)(Call("op", safe=True)))
+    await clock.advance(10.0)
+    assert await task == "answer"
+    assert started == [1, 2]
