@@ -69,7 +69,7 @@ bench: $(BENCH_READY) servers ## prodkit beside its floor and its peers; writes 
 lock: $(READY) ## Renew the pinned requirements; they name no registry
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --upgrade \
 	  --no-emit-index-url --generate-hashes --no-header -q -o requirements/dev.lock
-	$(BIN)/uv pip compile pyproject.toml --extra server --extra redis --group bench --universal --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra server --extra redis --extra sql --extra rabbitmq --group bench --universal --upgrade \
 	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/bench.lock
 	$(BIN)/uv pip compile pyproject.toml --extra sql --group mutants --universal --upgrade \
 	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/mutants.lock
