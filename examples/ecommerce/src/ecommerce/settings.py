@@ -22,6 +22,9 @@ class ShopSettings(ServiceSettings):
     )
     sample_ratio: float = Field(0.01, ge=0, le=1, description="Share of traces that are recorded.")
     spans_file: Path | None = Field(None, description="Where spans go, a line of JSON each.")
+    trusted_proxies: int = Field(
+        0, ge=0, le=8, description="How many hops of X-Forwarded-For are the shop's own proxies."
+    )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API.")
 
     sandbox_port: int = Field(8081, ge=0, le=65535, description="Where the sandbox listens.")

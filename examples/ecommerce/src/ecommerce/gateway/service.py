@@ -75,6 +75,7 @@ def build(runtime: Runtime, health: Health) -> Service:
         Front(api, Starlette(routes=pages)),
         Pipeline(Observe(telemetry), RateLimiter(rate, key=by_client), Deadline(DEADLINE)),
         edge=True,
+        trusted_proxies=settings.trusted_proxies,
     )
     if settings.cors_origins:
         app = CORSMiddleware(
