@@ -1,15 +1,16 @@
 #!/bin/sh
-# The servers that tests start for themselves: installs what is missing where it may, or says what is.
+# The servers that tests and `make demo-full` start for themselves: installs what is missing where it may, or says what is.
 set -eu
 
 missing=""
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
 command -v redis-server >/dev/null || missing="$missing redis-server"
 [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+[ -x /usr/sbin/nginx ] || missing="$missing nginx"
 [ -z "$missing" ] && exit 0
 
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-  echo "The tests start servers of their own, and these are not installed:$missing" >&2
+  echo "The tests and make demo-full start servers of their own, and these are not installed:$missing" >&2
   echo "On Debian or Ubuntu: sudo apt-get install --no-install-recommends$missing" >&2
   exit 1
 fi
