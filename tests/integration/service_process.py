@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from prodkit.holding import HELD, Hold, check_nothing_held
 from prodkit.service.admin import Admin
 from prodkit.service.health import Check, Health
 from prodkit.service.service import Service
@@ -58,6 +59,15 @@ async def stuck(_):
     return PlainTextResponse("", 202)
 
 
+async def hold(_):
+    token = HELD.set(Hold("database"))
+    try:
+        check_nothing_held("GET stock")
+    finally:
+        HELD.reset(token)
+    return PlainTextResponse("called")
+
+
 async def kill_worker(_):
     poison.set()
     return PlainTextResponse("", 202)
@@ -84,6 +94,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--drain-delay", type=float, default=0.0)
 parser.add_argument("--drain-timeout", type=float, default=5.0)
 parser.add_argument("--port", type=int, default=0)
+parser.add_argument("--environment", default="test")
 options = parser.parse_args()
 
 health = Health()
@@ -91,6 +102,7 @@ app = Starlette(
     routes=[
         Route("/slow", slow),
         Route("/stuck", stuck),
+        Route("/hold", hold),
         Route("/kill-worker", kill_worker),
         *health.routes(),
     ]
@@ -101,7 +113,11 @@ admin = Admin(CollectorRegistry(), port=0)
 
 Service(
     "test",
-    settings=ServiceSettings(drain_delay=options.drain_delay, drain_timeout=options.drain_timeout),
+    settings=ServiceSettings(
+        environment=options.environment,
+        drain_delay=options.drain_delay,
+        drain_timeout=options.drain_timeout,
+    ),
     resources=[database, Resource("broker")],
     servers=[http, Announcer()],
     workers=[Worker("work", work, essential=True)],

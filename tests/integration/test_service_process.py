@@ -147,3 +147,9 @@ def test_sigint_drains_too(start):
     service = start("--drain-delay=0", "--drain-timeout=5")
     service.signal(signal.SIGINT)
     assert service.end(timeout=5)[0] == 0
+
+
+@pytest.mark.parametrize(("environment", "status"), [("test", 500), ("production", 200)])
+def test_a_remote_call_inside_a_transaction_fails_but_in_production(start, environment, status):
+    service = start(f"--environment={environment}")
+    assert service.get("/hold")[0] == status

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -16,6 +17,7 @@ import structlog
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import ConfigurationError
+from prodkit.holding import only_warned
 from prodkit.service.component import Component, Parts, State
 from prodkit.service.health import Health
 from prodkit.service.lifecycle import Lifecycle
@@ -66,6 +68,7 @@ class Platform:
         self._limit = drain_delay + drain_timeout + _STUCK
         self._signals = 0
         self._owns_process = False
+        self._production = any(s.settings.environment == "production" for s in services)
         self._lifecycle = Lifecycle(
             parts,
             drain_delay=drain_delay,
@@ -96,9 +99,13 @@ class Platform:
         """Be the process: serve on a loop of our own, answer signals, exit.
 
         SIGTERM or SIGINT drains, a second one cuts the drain, a third one kills. Uses uvloop where
-        the extra `server` brought it. Raises SystemExit with 0 after a clean drain, else with 1.
+        the extra `server` brought it. In production a remote call inside a transaction is logged
+        instead of refused. Raises SystemExit with 0 after a clean drain, else with 1.
         """
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with ExitStack() as process:
+            if self._production:
+                process.enter_context(only_warned())
+            runner = process.enter_context(asyncio.Runner(loop_factory=_loop_factory()))
             code = runner.run(self._main())
         raise SystemExit(code)
 

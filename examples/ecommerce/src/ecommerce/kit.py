@@ -8,10 +8,11 @@ from types import ModuleType
 import httpx2
 from prodkit.contract import Contract
 from prodkit.data import saga_store
-from prodkit.data.database import Database, outside_transactions
+from prodkit.data.database import Database
 from prodkit.data.saga import Saga
 from prodkit.data.saga_runner import SagaRunner
 from prodkit.data.unit_of_work import UnitOfWork, Work
+from prodkit.holding import outside_transactions
 from prodkit.messaging import inbox, outbox
 from prodkit.messaging.consumer import Consumer, Handler
 from prodkit.messaging.event import Event

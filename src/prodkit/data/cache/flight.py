@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from prodkit.data.detached import detached
 from prodkit.errors import UnavailableError
+from prodkit.holding import HELD
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -41,6 +42,8 @@ class Flight(Generic[K, T]):
         self._waiters: set[asyncio.Future[None]] = set()
         context = detached()
         context.run(_PART_OF.set, (*_PART_OF.get(), self))
+        if kept:  # a refresh: who found the answer stale does not wait for it, whatever it holds
+            context.run(HELD.set, None)
         self.task = asyncio.create_task(load, context=context)
         self.task.add_done_callback(self._end)
 

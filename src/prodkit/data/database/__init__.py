@@ -11,8 +11,6 @@ from prodkit.data.database.postgres import PostgresOptions
 from prodkit.data.database.transaction import (
     Transaction,
     TransactionConflictError,
-    check_no_transaction,
-    outside_transactions,
     shared_time,
 )
 
@@ -21,7 +19,5 @@ __all__ = [
     "PostgresOptions",
     "Transaction",
     "TransactionConflictError",
-    "check_no_transaction",
-    "outside_transactions",
     "shared_time",
 ]

@@ -8,6 +8,7 @@ from typing import Self
 
 from prodkit.clock import seconds
 from prodkit.errors import ConfigurationError, UnavailableError
+from prodkit.holding import check_nothing_held
 from prodkit.stores.redis.address import parse
 from prodkit.stores.redis.command import Word, pack
 from prodkit.stores.redis.link import Link
@@ -91,8 +92,9 @@ class RedisConnection:
     def ask(self, packed: bytes) -> Waiter:
         """Send a packed command at the end of this turn; return what will be its reply or Refusal.
 
-        Whoever asks awaits it. Raises UnavailableError.
+        Whoever asks awaits it. Raises UnavailableError, and HeldConnectionError in a transaction.
         """
+        check_nothing_held(self.name)
         wire = self._link.wire
         if wire is None:
             raise away(self._link.why)

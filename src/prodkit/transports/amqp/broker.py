@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.errors import ConfigurationError, FailedPreconditionError
+from prodkit.holding import check_nothing_held
 from prodkit.transports.amqp.address import parse
 from prodkit.transports.amqp.declare import check_partitions, declare, depth
 from prodkit.transports.amqp.failures import close
@@ -144,6 +145,7 @@ class AmqpBroker:
         Where a type has no subscriber, nothing was published. (Where its queues were deleted, or
         the connection was lost, part of the batch may be.)
         """
+        check_nothing_held(f"publish to {self.name}")
         letters = [Letter(each, self._exchange, each.type) for each in messages]
         await self._publisher.publish(letters, mandatory=mandatory)
 

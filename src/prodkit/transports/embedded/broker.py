@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.holding import check_nothing_held
 from prodkit.transports.broker import DeadLetter, Delivery, Message
 from prodkit.transports.embedded.queues import Queues
 from prodkit.transports.embedded.thread import QueueThread
@@ -61,6 +62,7 @@ class EmbeddedBroker:
 
     async def publish(self, messages: Sequence[Message], /, *, mandatory: bool = True) -> None:
         """Store all `messages` or none; return when committed. Raises UnroutableError."""
+        check_nothing_held(f"publish to {self.name}")
         await self._write(lambda queues: queues.publish(messages, mandatory, self._clock.wall()))
         self._wake(*self._receivers)
 

@@ -13,6 +13,7 @@ from prodkit.call import CURRENT, Call, Kind, new_request_id
 from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import ConfigurationError, DeadlineExceededError
+from prodkit.holding import check_nothing_held
 from prodkit.pipeline import Pipeline, admit
 from prodkit.traits import Trait
 from prodkit.transports.asgi.request import idempotency_key_of
@@ -52,7 +53,8 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
 
     Policies judge the whole exchange where the response announces at most `body_limit` bytes; a
     larger or unannounced body is read by the caller, after the pipeline. A pipeline that repeats
-    needs bodies that can be sent again: bytes, not iterators.
+    needs bodies that can be sent again: bytes, not iterators. Within a transaction of
+    `data.database` nothing is sent: HeldConnectionError, see `prodkit.holding`.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class PipelineTransport(httpx2.AsyncBaseTransport):
             )
         attempt = Attempt(request)
         call = self._describe(request, attempt)
+        check_nothing_held(call.operation)
         try:
             response = await self._run(call)
         except BaseException:

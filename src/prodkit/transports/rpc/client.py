@@ -93,7 +93,8 @@ class RpcChannel(grpc.aio.Channel):
 
     Its stubs raise ServiceError with everything that the peer told; `pipelines` is asked when a
     stub is made, and what cannot work raises ConfigurationError then. `safe_methods` are full
-    names that may be repeated although the contract does not say so.
+    names that may be repeated although the contract does not say so. Within a transaction of
+    `data.database` they call nobody: HeldConnectionError, see `prodkit.holding`.
     """
 
     def __init__(

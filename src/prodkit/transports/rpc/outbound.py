@@ -15,6 +15,7 @@ from prodkit.call import CURRENT, Kind, new_request_id
 from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import DeadlineExceededError
+from prodkit.holding import check_nothing_held
 from prodkit.pipeline import Next, Pipeline, admit
 from prodkit.transports.rpc.calls import Flow, OutboundCall, Requests
 from prodkit.transports.rpc.context import MetadataLike
@@ -88,7 +89,8 @@ class OutboundMethod:
         credentials: grpc.CallCredentials | None,
         wait_for_ready: bool | None,
     ) -> tuple[OutboundCall, asyncio.Task[Any]]:
-        """Start a call in a task of its own, as grpc.aio does."""
+        """Start a call in a task of its own, as grpc.aio does. Raises HeldConnectionError."""
+        check_nothing_held(self._info.full_name)
         call = self._describe(payload, timeout, metadata)
         call.credentials = credentials
         call.wait_for_ready = wait_for_ready

@@ -9,9 +9,9 @@ from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, t
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from prodkit.data.database import Database, check_no_transaction, outside_transactions
+from prodkit.data.database import Database
 from prodkit.errors import ConfigurationError, UnavailableError
-from prodkit.pipeline import Pipeline
+from prodkit.holding import HeldConnectionError, check_nothing_held
 
 pytestmark = pytest.mark.anyio
 
@@ -184,29 +184,14 @@ async def test_who_is_cancelled_while_committing_leaves_after_the_commit(databas
     assert await count(database) == 1
 
 
-async def test_outside_transactions_lets_no_call_out_of_a_transaction(database):
-    calls = 0
-
-    @Pipeline(outside_transactions)
-    async def remote() -> int:
-        nonlocal calls
-        calls += 1
-        return calls
-
-    async with database.read():
-        with pytest.raises(RuntimeError, match="inside a database transaction"):
-            await remote()
-    assert await remote() == 1
-
-
 async def test_a_remote_call_inside_a_transaction_is_refused(database):
-    check_no_transaction()
+    check_nothing_held("GET stock")
     async with database.transaction():
-        with pytest.raises(RuntimeError, match="remote call"):
-            check_no_transaction()
+        with pytest.raises(HeldConnectionError, match=r"GET stock: .* of database;"):
+            check_nothing_held("GET stock")
         child = asyncio.create_task(asyncio.sleep(0))
         await child
-    check_no_transaction()
+    check_nothing_held("GET stock")
 
 
 async def test_a_task_that_outlives_the_transaction_may_call(database):
@@ -214,7 +199,7 @@ async def test_a_task_that_outlives_the_transaction_may_call(database):
 
     async def later() -> None:
         await closed.wait()
-        check_no_transaction()
+        check_nothing_held("GET stock")
 
     async with database.transaction():
         task = asyncio.create_task(later())
