@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg.exceptions import InterfaceError, PostgresError
 
 from prodkit.clock import Clock
-from prodkit.data.database.postgres import Server
+from prodkit.data.database.postgres_server import Server
 from prodkit.data.tasks import Wakeable, end
 from prodkit.errors import UnavailableError
 

@@ -7,10 +7,12 @@ with extra("sql", of=__name__):
     import sqlalchemy  # noqa: F401
 
 from prodkit.data.database.database import Database
-from prodkit.data.database.postgres import PostgresOptions
+from prodkit.data.database.postgres_options import PostgresOptions
 from prodkit.data.database.transaction import (
     Transaction,
     TransactionConflictError,
+    check_no_transaction,
+    outside_transactions,
     shared_time,
 )
 
@@ -19,5 +21,7 @@ __all__ = [
     "PostgresOptions",
     "Transaction",
     "TransactionConflictError",
+    "check_no_transaction",
+    "outside_transactions",
     "shared_time",
 ]

@@ -14,7 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from prodkit._tasks import complete
 from prodkit.clock import seconds
 from prodkit.data.database.engines import REFUSED, Engines, unavailable
-from prodkit.data.database.postgres import PostgresOptions, Server, postgres_engines
+from prodkit.data.database.postgres import postgres_engines
+from prodkit.data.database.postgres_options import PostgresOptions
+from prodkit.data.database.postgres_server import Server
 from prodkit.data.database.sqlite import sqlite_engines
 from prodkit.data.database.transaction import Transaction, run_transaction
 from prodkit.errors import ConfigurationError, UnavailableError
@@ -37,8 +39,9 @@ class Database:
     PostgreSQL: `postgres` has the pool and the time limits. Transactions are READ COMMITTED:
     decide by conditional statements and unique keys, not by what was read before, or ask for
     `serializable`, which the one writer of SQLite always is. A connection whose fate is unknown (a
-    time-out, a cancellation in the middle of a statement) is closed, never used again. Errors and
-    `repr` name the server, never the password, nor the values of rows.
+    time-out, a cancellation in the middle of a statement) is closed, never used again. A URL may
+    name several hosts, a primary and its standbys: see `Server`. Errors and `repr` name the server,
+    never the password, nor the values of rows.
     """
 
     def __init__(
@@ -144,7 +147,7 @@ class Database:
         await self._enter(places)
         try:
             with _translated(self.name):
-                async with run_transaction(engine, self.name) as transaction:
+                async with run_transaction(engine) as transaction:
                     yield transaction
         finally:
             places.release()

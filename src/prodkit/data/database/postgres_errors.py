@@ -13,6 +13,8 @@ from prodkit.data.database.engines import REFUSED, unavailable
 from prodkit.data.database.transaction import TransactionConflictError
 from prodkit.errors import ConfigurationError
 
+#: Why a connection was not made: what answers there takes no writes.
+READ_ONLY = "DATABASE_READ_ONLY"
 _LOST = "lost its connection: what was under way may have happened or not"
 #: By SQLSTATE or its class: the database cannot serve now.
 _AWAY = {
@@ -50,6 +52,9 @@ def connecting(name: str, shown: str) -> Iterator[None]:
             raise unavailable(name, refused, where=shown, reason=REFUSED) from error
         trouble = _find(_AWAY, state) or "does not accept connections"
         raise unavailable(name, trouble, where=shown) from error
+    except driver.TargetServerAttributeNotMatched as error:
+        why = "has no server that takes writes: has a standby been promoted?"
+        raise unavailable(name, why, where=shown, reason=READ_ONLY) from error
     except TimeoutError as error:
         raise unavailable(name, "does not answer", where=shown) from error
     except OSError as error:
@@ -74,6 +79,10 @@ def translated(name: str, shown: str, context: Any) -> Exception | None:
         return unavailable(name, "does not answer", where=shown)
     _hide_values(error)
     state = getattr(error, "sqlstate", None) or ""
+    if state == "25006" and _may_write(context):
+        # The server was demoted under us: all that are connected to it must look for its successor.
+        context.is_disconnect = context.invalidate_pool_on_disconnect = True
+        return unavailable(name, "takes no writes any more", where=shown)
     if state in _CONFLICTS:
         return TransactionConflictError(f"{name} {_CONFLICTS[state]}")
     if isinstance(error.__cause__, driver.InvalidCachedStatementError):
@@ -85,6 +94,12 @@ def translated(name: str, shown: str, context: Any) -> Exception | None:
     if isinstance(error, OSError) or (context.is_disconnect and isinstance(error, Exception)):
         return unavailable(name, _LOST)
     return None
+
+
+def _may_write(context: Any) -> bool:
+    """Say whether the transaction was to write, and is not read-only because we asked for that."""
+    connection = getattr(context, "connection", None)  # whoever goes past SQLAlchemy has none
+    return not (connection and connection.get_execution_options().get("postgresql_readonly"))
 
 
 def _find(table: dict[str, str], state: str) -> str | None:

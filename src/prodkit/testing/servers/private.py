@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
+from typing import Self
 
 _ROOT = 0
 _GUARD = "prodkit.testing.servers.guard"
@@ -95,7 +96,7 @@ class PrivateServer:
         self._guard.wait()
         self._guard.stdout.close()
 
-    def __enter__(self) -> PrivateServer:
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
