@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from random import SystemRandom
+from os import urandom
 from typing import Any
 
 import msgspec
 
 from prodkit.errors import InvalidArgumentError
 
-_random = SystemRandom()
-
 
 def new_id() -> str:
     """Return 128 random bits in hex; nobody can guess it."""
-    return f"{_random.getrandbits(128):032x}"
+    return urandom(16).hex()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +39,20 @@ class Event:
 
     def to_json(self) -> bytes:
         """Return the event as a JSON document."""
+        return self.document(self.source, self.time, self.traceparent, self.request_id)
+
+    def document(self, source: str, time: float, traceparent: str, request_id: str) -> bytes:
+        """Return it as if these were its own; no second event is made for that."""
         return _ENCODER.encode(
             _CloudEvent(
                 id=self.id,
-                source=self.source,
+                source=source,
                 type=self.type,
                 subject=self.subject,
-                time=datetime.fromtimestamp(self.time, UTC),
+                time=datetime.fromtimestamp(time, UTC),
                 data=dict(self.data),
-                traceparent=self.traceparent,
-                requestid=self.request_id,
+                traceparent=traceparent,
+                requestid=request_id,
             )
         )
 

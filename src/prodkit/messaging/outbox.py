@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from zlib import crc32
 
 from sqlalchemy import (
@@ -16,13 +15,13 @@ from sqlalchemy import (
     String,
     Table,
     delete,
-    insert,
     select,
 )
 
 from prodkit.call import current_call, new_request_id
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Transaction
+from prodkit.data.database.direct import DirectInsert
 from prodkit.errors import ConfigurationError
 from prodkit.messaging.event import Event
 from prodkit.messaging.outbox_leases import metadata
@@ -68,8 +67,20 @@ Index(
     postgresql_where=_unsent,
 )
 Index("outbox_sent", outbox.c.sent_at)
-# Made once, and without asking for the new `seq`.
-_INSERT = insert(outbox).inline()
+_WRITTEN = (
+    "id",
+    "type",
+    "subject",
+    "partition",
+    "body",
+    "traceparent",
+    "request_id",
+    "created_at",
+    "attempts",
+    "next_attempt",
+    "error",
+)
+_insert = DirectInsert(outbox, _WRITTEN)
 
 
 class Outbox:
@@ -104,32 +115,24 @@ class Outbox:
 
     async def append(self, tx: Transaction, events: Sequence[Event], /) -> None:
         """Write `events` in `tx`, with the trace and the request that they come from."""
-        rows = [self._row(self._complete(event)) for event in events]
-        if rows:
-            # One row at a time where there is but one: that costs the driver least.
-            await tx.execute(_INSERT, rows if len(rows) > 1 else rows[0])
-
-    def _complete(self, event: Event) -> Event:
-        call = current_call()
-        return replace(
-            event,
-            source=event.source or self.source,
-            time=event.time or self._clock.wall(),
-            traceparent=event.traceparent or current_traceparent() or "",
-            request_id=event.request_id or (call and call.request_id) or new_request_id(),
-        )
+        if events:
+            await _insert(tx, [self._row(event) for event in events])
 
     def _row(self, event: Event) -> dict[str, object]:
+        call = current_call()
+        source, time = event.source or self.source, event.time or self._clock.wall()
+        traceparent = event.traceparent or current_traceparent() or ""
+        request_id = event.request_id or (call and call.request_id) or new_request_id()
         return {
             "id": event.id,
             "type": event.type,
             "subject": event.subject,
             # Not hash(): that differs from process to process.
             "partition": crc32(event.subject.encode()) % self.partitions,
-            "body": event.to_json(),
-            "traceparent": event.traceparent,
-            "request_id": event.request_id,
-            "created_at": event.time,
+            "body": event.document(source, time, traceparent, request_id),
+            "traceparent": traceparent,
+            "request_id": request_id,
+            "created_at": time,
             "attempts": 0,
             "next_attempt": 0.0,
             "error": "",

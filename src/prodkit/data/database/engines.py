@@ -13,6 +13,8 @@ from prodkit.errors import UnavailableError
 
 #: Of errors that end a service at its start: waiting does not help, changing its settings does.
 REFUSED = "DATABASE_REFUSED"
+#: The execution option of an engine that holds what `translate` was given.
+TRANSLATED = "prodkit_translated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,10 @@ class Engines:
 def translate(engine: AsyncEngine, translated: Callable[[Any], Exception | None]) -> None:
     """Raise what `translated` makes of an error's context (SQLAlchemy's) in place of the error.
 
-    Whatever uses the engine hears the same: transactions, stores, migrations.
+    Whatever uses the engine hears the same: transactions, stores, migrations; what goes past it,
+    straight to the driver, finds `translated` among its options.
     """
+    engine.sync_engine.update_execution_options(**{TRANSLATED: translated})
     event.listen(engine.sync_engine, "handle_error", translated)
 
 
