@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from functools import wraps
 from inspect import isasyncgenfunction, iscoroutinefunction, isfunction, isgeneratorfunction
 from typing import Any, ParamSpec, TypeVar
@@ -22,6 +23,10 @@ from prodkit.transports.problem import CODE_OF_STATUS
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+#: What the endpoint of the current task is to be called with. Not a part of the call: endpoints that
+#: call each other side by side answer one call.
+_ARGUMENTS: ContextVar[tuple[tuple[Any, ...], dict[str, Any]]] = ContextVar("prodkit_arguments")
 
 
 def route_pipeline(
@@ -51,12 +56,20 @@ def route_pipeline(
         _check(endpoint)
         name = f"{endpoint.__module__}.{endpoint.__qualname__}"
 
+        async def leaf(call: Call) -> Any:
+            args, kwargs = _ARGUMENTS.get()
+            return await _answer(call, endpoint(*args, **kwargs))
+
+        handler = pipeline.bind(leaf)
+
         @wraps(endpoint)
         async def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            async def leaf(call: Call) -> Any:
-                return await _answer(call, endpoint(*args, **kwargs))
-
-            result: T = _returned(await pipeline.bind(leaf)(_answered(name)))
+            call = _answered(name)
+            token = _ARGUMENTS.set((args, kwargs))
+            try:
+                result: T = _returned(await handler(call))
+            finally:
+                _ARGUMENTS.reset(token)
             return result
 
         return guarded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from functools import partial
 from typing import Annotated
@@ -247,6 +248,25 @@ class TestWhatAnswers:
         async with door(app) as client:
             codes = [(await client.get(path)).status_code for path in ("/units", "/stock/")]
         assert codes == [200, 429]  # one pipeline, one count
+
+    async def test_endpoints_that_call_each_other_at_once_keep_their_arguments(self):
+        async def wait(call, proceed):
+            await asyncio.sleep(0)
+            return await proceed(call)
+
+        guarded = route_pipeline(Pipeline(wait))
+
+        @guarded
+        async def part(name: str) -> str:
+            return name
+
+        @guarded
+        async def whole(request):
+            parts = await asyncio.gather(part("a"), part(name="b"), part("c"))
+            return PlainTextResponse("".join([*parts, request.path_params["product"]]))
+
+        async with door(starlette(whole)) as client:
+            assert (await client.get("/stock/tea")).text == "abctea"
 
     async def test_a_websocket_is_refused_before_it_is_accepted(self):
         accepted = []
