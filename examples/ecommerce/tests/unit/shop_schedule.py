@@ -121,8 +121,8 @@ class Schedule:
     async def confirm(self, order_id, payment_id):
         await self._remote(self.fulfilment.confirm, order_id, payment_id)
 
-    async def is_pending(self, order_id):
-        return (await self.fulfilment.get(order_id)).status is Status.PENDING
+    async def hold(self, order_id, payment_id):
+        await self._remote(self.fulfilment.hold, order_id, payment_id)
 
     async def _remote(self, call, *arguments):
         await pause()
@@ -181,7 +181,9 @@ class Schedule:
         elif event.type == "payment.refunded":
             yield Inbox("orders").handler(self.units[self.orders], refunded)(event)
         elif event.type == "payment.failed":
-            yield self.fulfilment.payment_stands(self.order_id, PaymentStatus.FAILED)
+            yield self.fulfilment.payment_stands(
+                self.order_id, PaymentStatus.FAILED, self.payment_id
+            )
 
     # Who acts.
 

@@ -18,9 +18,11 @@ class OrdersClient:
         order = await self._orders.GetOrder(orders_pb2.GetOrderRequest(id=order_id))
         return Bill(order.id, order.user_id, order.status, order.total_amount, order.currency)
 
-    async def is_pending(self, order_id: str) -> bool:
-        """Say whether the order still waits for its payment."""
-        return (await self.bill(order_id)).status == "pending"
+    async def hold(self, order_id: str, payment_id: str) -> None:
+        """Keep the order from expiring while it is paid; FailedPreconditionError: too late."""
+        await self._orders.HoldOrder(
+            orders_pb2.HoldOrderRequest(id=order_id, payment_id=payment_id)
+        )
 
     async def confirm(self, order_id: str, payment_id: str) -> None:
         """Confirm a paid order; FailedPreconditionError where it can no longer be had."""

@@ -17,6 +17,8 @@ from ecommerce.payments.vault import Vault
 
 T = TypeVar("T")
 
+TOO_LATE = "the order can no longer be had"
+
 
 def _patient(name: str, action: StepFunction, compensate: StepFunction | None = None) -> Step:
     """Return a step that outlasts a provider that is away.
@@ -41,8 +43,8 @@ class Orders(Protocol):
     async def confirm(self, order_id: str, payment_id: str) -> None:
         """Confirm a paid order; FailedPreconditionError where it can no longer be had."""
 
-    async def is_pending(self, order_id: str) -> bool:
-        """Say whether the order still waits for its payment."""
+    async def hold(self, order_id: str, payment_id: str) -> None:
+        """Keep the order from expiring while it is paid; FailedPreconditionError: too late."""
 
 
 class PaymentSagas:
@@ -66,7 +68,7 @@ class PaymentSagas:
         self._vault = vault
         self.payment = Saga(
             "payment",
-            _patient("token", self._obtain_token, self._give_up),
+            _patient("token", self._begin, self._give_up),
             _patient("authorize", self._authorize, self._give_back),
             _patient("capture", self._capture),
             Step("confirm", self._confirm, timeout=8.0, attempts=50, wait_max=15.0),
@@ -74,8 +76,19 @@ class PaymentSagas:
         # Past the point of no return: what is owed is paid back, however long it takes.
         self.refund = Saga("refund", Step("refund", self._give_back, timeout=8.0, attempts=None))
 
-    async def _obtain_token(self, run: StepRun) -> None:
+    async def _begin(self, run: StepRun) -> None:
         payment = await self._payment(run)
+        await self._obtain_token(payment, run.key)
+        await self._hold(payment)
+
+    async def _hold(self, payment: Payment) -> None:
+        """Make sure that the order waits: no money is taken for one that expires meanwhile."""
+        try:
+            await self._orders.hold(payment.order_id, payment.id)
+        except FailedPreconditionError:
+            await self._fail(payment.id, TOO_LATE)
+
+    async def _obtain_token(self, payment: Payment, key: str) -> None:
         async with self._database.read() as tx:
             row = await repository.get_means(tx, payment.handle)
         if row is not None and row["token"]:
@@ -83,15 +96,15 @@ class PaymentSagas:
         means = self._vault.get(payment.handle)
         if means is None:
             await self._fail(payment.id, "the payment details must be entered again")
-        token = await self._final(payment.id, self._provider.tokenize(means, run.key))
+        token = await self._final(payment.id, self._provider.tokenize(means, key))
         async with self._units() as work:
             await repository.set_token(work, payment.handle, token)
         self._vault.drop(payment.handle)
 
     async def _authorize(self, run: StepRun) -> Mapping[str, Any]:
         payment = await self._payment(run)
-        if run.attempt > 1 and not await self._orders.is_pending(payment.order_id):
-            await self._fail(payment.id, "the order can no longer be had")
+        if run.attempt > 1:
+            await self._hold(payment)
         authorization, status = await self._final(payment.id, self._ask(payment))
         await self._states.note(payment.id, authorization_id=authorization)
         if status == "authorized":
@@ -121,7 +134,7 @@ class PaymentSagas:
         try:
             await self._orders.confirm(payment.order_id, payment.id)
         except FailedPreconditionError:
-            await self._fail(payment.id, "the order can no longer be had")
+            await self._fail(payment.id, TOO_LATE)
 
     async def _give_back(self, run: StepRun) -> None:
         """Let go of what is held, return what was taken: whichever it is by now.

@@ -38,10 +38,12 @@ payments = Table(
     Index("payments_of_order", "order_id"),
 )
 
+_live = payments.c.status.in_(["pending", "authorized", "captured"])
 #: One live payment an order, whoever asks how often.
 Index(
     "one_live_payment_per_order",
     payments.c.order_id,
     unique=True,
-    sqlite_where=payments.c.status.in_(["pending", "authorized", "captured"]),
+    sqlite_where=_live,
+    postgresql_where=_live,
 )

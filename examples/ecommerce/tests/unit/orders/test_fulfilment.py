@@ -182,6 +182,33 @@ async def test_how_the_payment_stands_is_noted_while_the_order_waits(world, plac
     await placed.payment_stands("order-nobody", PaymentStatus.FAILED)
 
 
+async def test_an_order_that_is_being_paid_does_not_expire(world, placed):
+    held = await placed.hold("order-1", "payment-1")
+    assert (held.payment_status, held.payment_id) == (PaymentStatus.PENDING, "payment-1")
+    assert await placed.hold("order-1", "payment-1") == held
+    await world.clock.advance(901)
+    assert await placed.expire(timedelta(seconds=900)) == 0
+    confirmed = await placed.confirm("order-1", "payment-1")
+    assert await placed.hold("order-1", "payment-1") == confirmed
+
+
+async def test_a_payment_that_failed_lets_go_of_its_own_hold_alone(world, placed):
+    await placed.hold("order-1", "payment-1")
+    await placed.hold("order-1", "payment-2")
+    await placed.payment_stands("order-1", PaymentStatus.FAILED, "payment-1")
+    assert (await world.get()).payment_status is PaymentStatus.PENDING
+    await placed.payment_stands("order-1", PaymentStatus.FAILED, "payment-2")
+    await world.clock.advance(901)
+    assert await placed.expire(timedelta(seconds=900)) == 1
+
+
+async def test_an_order_that_has_expired_cannot_be_held(world, placed):
+    await world.clock.advance(901)
+    await placed.expire(timedelta(seconds=900))
+    with pytest.raises(FailedPreconditionError, match="cancelled"):
+        await placed.hold("order-1", "payment-1")
+
+
 async def test_what_nobody_pays_for_expires(world):
     await world.place("order-1")
     await world.place("order-2")

@@ -29,15 +29,17 @@ class FakeOrders:
 
     def __init__(self):
         self.cancelled = set()
-        self.confirmed = {}
+        self.held, self.confirmed = {}, {}
         self.errors = []
 
     async def bill(self, order_id):
         status = "cancelled" if order_id in self.cancelled else "pending"
         return Bill(order_id, "user-1", status, "59.98", "USD")
 
-    async def is_pending(self, order_id):
-        return order_id not in self.cancelled
+    async def hold(self, order_id, payment_id):
+        if order_id in self.cancelled:
+            raise FailedPreconditionError(f"order {order_id} cannot be had")
+        self.held[order_id] = payment_id
 
     async def confirm(self, order_id, payment_id):
         if self.errors and (error := self.errors.pop(0)) is not None:

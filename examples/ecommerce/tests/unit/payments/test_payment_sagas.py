@@ -86,6 +86,15 @@ async def test_a_cancelled_order_cannot_be_paid(world):
         await world.pay()
 
 
+async def test_no_money_is_taken_for_an_order_that_expired_meanwhile(world):
+    handle = await world.paying.prepare("user-1", _card())
+    bill = await world.orders.bill("order-1")
+    world.orders.cancelled.add("order-1")
+    payment = await world.paying.pay(bill, handle, "payment-1")
+    assert (payment.status, payment.message) == ("failed", "the order can no longer be had")
+    assert world.moved == []
+
+
 async def test_nobody_pays_with_somebody_elses_means(world):
     handle = await world.paying.prepare("user-2", _card())
     with pytest.raises(NotFoundError):

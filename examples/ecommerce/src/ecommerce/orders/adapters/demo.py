@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from prodkit.data.database import Database
-from sqlalchemy.dialects.sqlite import insert
 
 from ecommerce.orders.adapters.tables import discounts
 
@@ -18,9 +17,8 @@ class DemoDiscounts:
 
     async def start(self) -> None:
         """Create what is missing."""
-        statement = insert(discounts).values(code="WELCOME10", share="0.10")
         async with self._database.transaction() as tx:
-            await tx.execute(statement.on_conflict_do_nothing())
+            await tx.insert_new(discounts, {"code": "WELCOME10", "share": "0.10"})
 
     async def stop(self, grace: float) -> None:
         """Leave it."""

@@ -12,7 +12,6 @@ from prodkit.data.database import Database, Transaction
 from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
 from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, tuple_, update
-from sqlalchemy.dialects.sqlite import insert as upsert
 
 from ecommerce.orders.adapters.tables import carts, discounts, orders
 from ecommerce.orders.application.ports import Work
@@ -84,12 +83,17 @@ class SqlOrders:
         payment_id: str = "",
         while_in: Status = Status.PENDING,
     ) -> Order | None:
-        """Record how the payment stands; None where the order is in another state."""
+        """Record how the payment stands; None where the order is in another state.
+
+        A failure is one of `payment_id` alone: it does not end a later payment's hold.
+        """
+        mine = orders.c.payment_id.in_(["", payment_id])
+        conditions = [mine] if payment is PaymentStatus.FAILED else []
         changes: dict[str, str | None] = {
             "payment_status": payment.value,
             "payment_id": payment_id or None,
         }
-        return await self._update(work, order_id, frozenset({while_in}), changes, now)
+        return await self._update(work, order_id, frozenset({while_in}), changes, now, *conditions)
 
     async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
@@ -145,8 +149,8 @@ class SqlCarts:
 
     async def put(self, work: Work, user_id: str, line: Line) -> None:
         """Set a line's quantity; 0 takes it out."""
+        mine = (carts.c.user_id == user_id) & (carts.c.product_id == line.product_id)
         if line.quantity == 0:
-            mine = (carts.c.user_id == user_id) & (carts.c.product_id == line.product_id)
             await work.execute(delete(carts).where(mine))
             return
         last = (
@@ -154,18 +158,14 @@ class SqlCarts:
             .where(carts.c.user_id == user_id)
             .scalar_subquery()
         )
-        statement = upsert(carts).values(
-            user_id=user_id,
-            product_id=line.product_id,
-            quantity=line.quantity,
-            position=last + 1,
-        )
-        await work.execute(
-            statement.on_conflict_do_update(
-                index_elements=["user_id", "product_id"],
-                set_={"quantity": statement.excluded.quantity},
-            )
-        )
+        row = {
+            "user_id": user_id,
+            "product_id": line.product_id,
+            "quantity": line.quantity,
+            "position": last + 1,
+        }
+        if not await work.tx.insert_new(carts, row):
+            await work.execute(update(carts).where(mine).values(quantity=line.quantity))
 
     async def take_out(self, work: Work, user_id: str, lines: Sequence[Line]) -> None:
         """Remove the lines that are still as they are in `lines`."""

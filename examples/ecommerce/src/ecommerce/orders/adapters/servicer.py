@@ -143,6 +143,10 @@ class OrderServicer(rpc.OrderServiceServicer):
         """Record the delivery."""
         return order_message(await self._fulfilment.deliver(request.id))
 
+    async def HoldOrder(self, request: pb.HoldOrderRequest, context: Context) -> pb.Order:
+        """Hold, for payments."""
+        return order_message(await self._fulfilment.hold(request.id, request.payment_id))
+
     async def ConfirmOrder(self, request: pb.ConfirmOrderRequest, context: Context) -> pb.Order:
         """Confirm, for payments."""
         return order_message(await self._fulfilment.confirm(request.id, request.payment_id))

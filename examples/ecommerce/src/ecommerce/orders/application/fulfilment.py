@@ -10,7 +10,7 @@ from prodkit.errors import FailedPreconditionError, NotFoundError
 
 from ecommerce.orders.application.events import order_event
 from ecommerce.orders.application.ports import Catalog, Orders, Units, Work
-from ecommerce.orders.domain.order import Order, PaymentStatus, Status
+from ecommerce.orders.domain.order import HELD, Order, PaymentStatus, Status
 
 Listener = Callable[[Order], None]
 
@@ -44,6 +44,20 @@ class Fulfilment:
             order = await self._orders.get(tx, order_id)
         if order is None:
             raise NotFoundError(f"there is no order {order_id}", reason="ORDER_NOT_FOUND")
+        return order
+
+    async def hold(self, order_id: str, payment_id: str) -> Order:
+        """Keep a pending order from expiring while `payment_id` is under way.
+
+        Repeating it changes nothing. FailedPreconditionError means that the order can no longer be
+        had; no money must be taken for it.
+        """
+        order: Order | None = await self.get(order_id)
+        if order is not None and order.payment_id == payment_id and order.payment_status in HELD:
+            return order
+        order = await self.payment_stands(order_id, PaymentStatus.PENDING, payment_id)
+        if order is None:
+            raise _stuck(await self.get(order_id), Status.CONFIRMED)
         return order
 
     async def confirm(self, order_id: str, payment_id: str) -> Order:
@@ -103,14 +117,18 @@ class Fulfilment:
 
     async def payment_stands(
         self, order_id: str, payment: PaymentStatus, payment_id: str = ""
-    ) -> None:
-        """Record how the payment of a pending order stands; no other order is touched."""
+    ) -> Order | None:
+        """Record how the payment of a pending order stands; None for any other order.
+
+        What failed says nothing about the payment that came after it.
+        """
         async with self._units() as work:
             order = await self._orders.set_payment(
                 work, order_id, payment, self._now(), payment_id=payment_id
             )
         if order is not None:
             self._on_change(order)
+        return order
 
     async def expire(self, after: timedelta, batch: int = 100) -> int:
         """Cancel pending orders that nobody paid for in time; return how many."""

@@ -45,6 +45,8 @@ class PaymentStatus(StrEnum):
 
 #: Nobody is paying: what stays so for too long expires.
 IDLE = frozenset({PaymentStatus.UNPAID, PaymentStatus.FAILED})
+#: Somebody is paying, or has paid.
+HELD = frozenset({PaymentStatus.PENDING, PaymentStatus.PAID})
 
 
 @dataclass(frozen=True, slots=True)

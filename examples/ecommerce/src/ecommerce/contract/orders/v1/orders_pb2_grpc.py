@@ -74,6 +74,11 @@ class OrderServiceStub:
                 request_serializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.DeliverOrderRequest.SerializeToString,
                 response_deserializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.Order.FromString,
                 _registered_method=True)
+        self.HoldOrder = channel.unary_unary(
+                '/ecommerce.orders.v1.OrderService/HoldOrder',
+                request_serializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.HoldOrderRequest.SerializeToString,
+                response_deserializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.Order.FromString,
+                _registered_method=True)
         self.ConfirmOrder = channel.unary_unary(
                 '/ecommerce.orders.v1.OrderService/ConfirmOrder',
                 request_serializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.ConfirmOrderRequest.SerializeToString,
@@ -140,6 +145,14 @@ class OrderServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def HoldOrder(self, request, context):
+        """A payment is about to take the money: the order does not expire while it is under way.
+        FAILED_PRECONDITION: it is too late for that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ConfirmOrder(self, request, context):
         """The payment was captured: sell the stock and confirm. FAILED_PRECONDITION asks for a refund.
         """
@@ -188,6 +201,11 @@ def add_OrderServiceServicer_to_server(servicer, server):
             'DeliverOrder': grpc.unary_unary_rpc_method_handler(
                     servicer.DeliverOrder,
                     request_deserializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.DeliverOrderRequest.FromString,
+                    response_serializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.Order.SerializeToString,
+            ),
+            'HoldOrder': grpc.unary_unary_rpc_method_handler(
+                    servicer.HoldOrder,
+                    request_deserializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.HoldOrderRequest.FromString,
                     response_serializer=ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.Order.SerializeToString,
             ),
             'ConfirmOrder': grpc.unary_unary_rpc_method_handler(
@@ -411,6 +429,33 @@ class OrderService:
             target,
             '/ecommerce.orders.v1.OrderService/DeliverOrder',
             ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.DeliverOrderRequest.SerializeToString,
+            ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.Order.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def HoldOrder(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ecommerce.orders.v1.OrderService/HoldOrder',
+            ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.HoldOrderRequest.SerializeToString,
             ecommerce_dot_contract_dot_orders_dot_v1_dot_orders__pb2.Order.FromString,
             options,
             channel_credentials,

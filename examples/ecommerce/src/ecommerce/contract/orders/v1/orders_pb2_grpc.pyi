@@ -30,6 +30,10 @@ class OrderServiceStub:
     """Hand a confirmed order to the carrier."""
     DeliverOrder: _aio.UnaryUnaryMultiCallable[_orders_pb2.DeliverOrderRequest, _orders_pb2.Order]
     """Record that a shipped order arrived."""
+    HoldOrder: _aio.UnaryUnaryMultiCallable[_orders_pb2.HoldOrderRequest, _orders_pb2.Order]
+    """A payment is about to take the money: the order does not expire while it is under way.
+    FAILED_PRECONDITION: it is too late for that.
+    """
     ConfirmOrder: _aio.UnaryUnaryMultiCallable[_orders_pb2.ConfirmOrderRequest, _orders_pb2.Order]
     """The payment was captured: sell the stock and confirm. FAILED_PRECONDITION asks for a refund."""
 
@@ -97,6 +101,16 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_orders_pb2.DeliverOrderRequest, _abc.Awaitable[_orders_pb2.Order]],
     ) -> _abc.Awaitable[_orders_pb2.Order]:
         """Record that a shipped order arrived."""
+
+    @_abc_1.abstractmethod
+    def HoldOrder(
+        self,
+        request: _orders_pb2.HoldOrderRequest,
+        context: _aio.ServicerContext[_orders_pb2.HoldOrderRequest, _abc.Awaitable[_orders_pb2.Order]],
+    ) -> _abc.Awaitable[_orders_pb2.Order]:
+        """A payment is about to take the money: the order does not expire while it is under way.
+        FAILED_PRECONDITION: it is too late for that.
+        """
 
     @_abc_1.abstractmethod
     def ConfirmOrder(
