@@ -99,16 +99,24 @@ def _stop(outside: subprocess.Popen[bytes]) -> None:
 
 
 def _explain(settings: ShopSettings) -> None:
-    guide = Path(__file__).with_suffix(".txt").read_text("utf-8")
+    print(guide(settings, metrics=f"http://localhost:{settings.port}/metrics"), file=sys.stderr)
+    folder = settings.data_dir.resolve()
+    end = f"Everything is kept in {folder}. Ctrl-C stops both processes in order."
+    print(end, file=sys.stderr, flush=True)
+
+
+def guide(settings: ShopSettings, *, metrics: str) -> str:
+    """Return how to use a shop that is open, with its accounts."""
+    text = Path(__file__).with_suffix(".txt").read_text("utf-8")
     words = {
         "@url@": f"http://localhost:{settings.port}",
+        "@metrics@": metrics,
         "@accounts@": ", ".join(ACCOUNTS),
         "@password@": PASSWORD,
-        "@folder@": str(settings.data_dir.resolve()),
     }
     for mark, word in words.items():
-        guide = guide.replace(mark, word)
-    print(guide, file=sys.stderr, flush=True)
+        text = text.replace(mark, word)
+    return text
 
 
 class Announcement:
