@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from prodkit.errors import ConfigurationError
+from prodkit.errors import ConfigurationError, ServiceError
 from prodkit.service.settings import load_settings
 
+from ecommerce.peers import EVERYTHING
 from ecommerce.settings import ShopSettings
 
 app = typer.Typer(
@@ -32,12 +34,44 @@ def demo(config: ConfigDir = Path("config")) -> None:
 
 
 @app.command()
-def serve(config: ConfigDir = Path("config")) -> None:
-    """Run the shop; what is outside of it must be running already."""
+def demo_full(config: ConfigDir = Path("config")) -> None:
+    """Run the same on private PostgreSQL, Redis and RabbitMQ, a process per service, nginx ahead."""
+    from ecommerce.full import launch
+
+    raise SystemExit(launch.run(config))
+
+
+@app.command()
+def serve(
+    services: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SERVICE]...",
+            help=f"Of {', '.join(EVERYTHING)}; all of them if none is named.",
+        ),
+    ] = None,
+    config: ConfigDir = Path("config"),
+) -> None:
+    """Run the shop, or some of its services; what is outside of it must be running already."""
     settings = load_settings(ShopSettings, config_dir=config)
     from ecommerce.platform import build
 
-    build(settings).run()
+    build(settings, only=services or ()).run()
+
+
+@app.command()
+def migrate(config: ConfigDir = Path("config")) -> None:
+    """Bring the PostgreSQL database of every service to the schema that this version wants."""
+    settings = load_settings(ShopSettings, config_dir=config)
+    from ecommerce.schema import migrate_all
+
+    try:
+        ran = asyncio.run(migrate_all(settings))
+    except ServiceError as error:
+        typer.echo("; ".join(getattr(error, "__notes__", [error.message])), err=True)
+        raise SystemExit(1) from None
+    for service, revisions in ran.items():
+        typer.echo(f"{service}: {', '.join(revisions) or 'up to date'}")
 
 
 @app.command()

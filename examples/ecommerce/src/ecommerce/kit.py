@@ -7,13 +7,11 @@ from types import ModuleType
 
 import httpx2
 from prodkit.contract import Contract
-from prodkit.data import saga_store
-from prodkit.data.database import Database
 from prodkit.data.saga import Saga
 from prodkit.data.saga_runner import SagaRunner
 from prodkit.data.unit_of_work import UnitOfWork, Work
 from prodkit.holding import outside_transactions
-from prodkit.messaging import inbox, outbox
+from prodkit.messaging import tables
 from prodkit.messaging.consumer import Consumer, Handler
 from prodkit.messaging.event import Event
 from prodkit.messaging.housekeeping import Housekeeping
@@ -29,40 +27,41 @@ from prodkit.service.contract_pipelines import ContractPipelines
 from prodkit.service.health import Check
 from prodkit.service.service import Service
 from prodkit.service.workers import Worker
-from prodkit.stores import sql as idempotency
+from prodkit.stores.sql import SqlIdempotencyStore
 from prodkit.telemetry import Observe, inject
 from prodkit.transports.rpc.client import RpcChannel
 from prodkit.transports.rpc.registrar import Registration
 from sqlalchemy import MetaData
 
+from ecommerce import schema
 from ecommerce.contract.users.v1.users_pb2 import ListRevocationsRequest
 from ecommerce.contract.users.v1.users_pb2_grpc import AuthServiceStub
 from ecommerce.runtime import AUDIENCE, Runtime
+from ecommerce.schema import Schema
 
-#: The tables that prodkit keeps in every service's database.
-SHARED = (outbox.metadata, inbox.metadata, saga_store.metadata, idempotency.metadata)
-#: Seconds that a transaction waits for its turn; there is one writer, and a sale has a queue.
-DATABASE_WAIT = 5.0
+#: Seconds that users are asked for, by a service that starts: they may be starting too.
+FIRST_WAIT, LATER_WAIT = 45.0, 5.0
 
 
 class Kit:
     """The parts of one service: database, outbox, inbox, telemetry, channels, and itself."""
 
-    def __init__(self, runtime: Runtime, name: str, *tables: MetaData) -> None:
+    def __init__(self, runtime: Runtime, name: str, *metadata: MetaData) -> None:
         self.runtime = runtime
         self.settings = runtime.settings
         self.registry = runtime.registry
         self.name = name
         self.telemetry = runtime.telemetry(name)
-        self.database = Database(
-            self.settings.data_dir / f"{name}.db", name=f"{name} database", wait=DATABASE_WAIT
-        )
+        self.database = runtime.engines.database(name)
         self.outbox = Outbox(f"/services/{name}")
         self.units: UnitOfWork[Event] = UnitOfWork(self.database, self.outbox)
         self.inbox = Inbox(name)
-        self._tables = tables
+        self._schema = Schema(
+            self.database, *tables.TABLES, *metadata, versions=schema.versions(name)
+        )
         self._credentials = ServiceCredentials(name, runtime.keys(name), audience=AUDIENCE)
         self._channels: dict[str, RpcChannel] = {}
+        self._users_wait = FIRST_WAIT
 
     def pipeline(self, *policies: Middleware) -> Pipeline:
         """Return a pipeline that is observed as this service's."""
@@ -84,7 +83,7 @@ class Kit:
     def consumer(self, handlers: Mapping[str, Handler]) -> Consumer:
         """Return the consumer of this service's queue; events of one subject keep their order."""
         return Consumer(
-            self.runtime.broker,
+            self.runtime.engines.broker,
             self.name,
             handlers,
             pipeline=self.pipeline(),
@@ -124,18 +123,20 @@ class Kit:
         by default the users service is asked.
         """
         revocations = RevocationList(revoked or self._ask_users, name=f"{self.name} revocations")
+        described = Contract.load(*contract)
         pipelines = ContractPipelines(
-            Contract.load(*contract),
+            described,
             telemetry=self.telemetry,
             authenticate=Authenticate(self.runtime.verifier(), revocations=revocations),
-            idempotency=idempotency.SqlIdempotencyStore(self.database.writer),
+            idempotency=SqlIdempotencyStore(self.database.writer),
             secret=self.settings.idempotency_secret.get_secret_value().encode(),
             lease=self.settings.lease,
+            rates=self.runtime.engines.rates,
         )
         relay = OutboxRelay(
             self.database,
             self.outbox,
-            self.runtime.broker,
+            self.runtime.engines.broker,
             name=f"{self.name} relay",
             optional_types=unheard,
             lease=self.settings.lease,
@@ -154,8 +155,10 @@ class Kit:
             self.name,
             settings=self.settings,
             telemetry=self.telemetry,
-            resources=[self.database, Schema(self.database, *SHARED, *self._tables), *resources],
-            servers=[self.runtime.mesh.serve(self.name, registrations, pipelines)],
+            resources=[self.database, self._schema, *resources],
+            servers=[
+                self.runtime.mesh.serve(self.name, registrations, pipelines, described.methods)
+            ],
             consumers=[revocations, *consumers],
             workers=[relay, refresh, keep, *workers],
             checks=[Check("database", self.database.ping)],
@@ -163,24 +166,11 @@ class Kit:
 
     async def _ask_users(self) -> Revoked:
         users = AuthServiceStub(self.channel("users"))
-        answer = await users.ListRevocations(ListRevocationsRequest(), timeout=5.0)
+        answer = await users.ListRevocations(
+            ListRevocationsRequest(), timeout=self._users_wait, wait_for_ready=True
+        )
+        self._users_wait = LATER_WAIT
         return Revoked(tuple(answer.sessions), dict(answer.role_versions))
-
-
-class Schema:
-    """Creates the tables that are not there yet, once the database is open."""
-
-    def __init__(self, database: Database, *tables: MetaData) -> None:
-        self.name = f"{database.name} schema"
-        self._database = database
-        self._tables = tables
-
-    async def start(self) -> None:
-        """Create what is missing."""
-        await self._database.create_all(*self._tables)
-
-    async def stop(self, grace: float) -> None:
-        """Leave everything where it is."""
 
 
 class Client:

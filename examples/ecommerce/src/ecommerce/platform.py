@@ -1,6 +1,8 @@
-"""The platform on one page: all services of the shop in one process."""
+"""The platform on one page: the services of the shop that one process serves."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -9,39 +11,57 @@ from prodkit.service.component import Component
 from prodkit.service.health import Health
 from prodkit.service.platform import Platform
 from prodkit.service.service import Service
+from prodkit.service.workers import Worker
 from prodkit.telemetry import configure_logging
-from prodkit.transports.embedded import EmbeddedBroker
 
 from ecommerce.catalog import service as catalog
 from ecommerce.gateway import service as gateway
 from ecommerce.notifications import service as notifications
 from ecommerce.orders import service as orders
 from ecommerce.payments import service as payments
+from ecommerce.peers import GATEWAY, placed
 from ecommerce.runtime import Runtime
 from ecommerce.settings import ShopSettings
 from ecommerce.spans import FileSpanExporter
 from ecommerce.users import service as users
 
+#: What answers calls, in the order of their start.
+SERVICES = {
+    "users": users,
+    "catalog": catalog,
+    "orders": orders,
+    "payments": payments,
+    "notifications": notifications,
+}
+#: Seconds between looks for keys that another process has rotated.
+RELOAD_KEYS = 15.0
 
-def build(settings: ShopSettings, *last: Component) -> Platform:
-    """Put the process together; nothing is opened before it runs. `last` starts after all else."""
-    broker = EmbeddedBroker(settings.make_data_dir() / "broker.db", lease=settings.lease)
+
+def build(settings: ShopSettings, *last: Component, only: Sequence[str] = ()) -> Platform:
+    """Put the process together; nothing is opened before it runs. `last` starts after all else.
+
+    `only` are the services that it serves, all of them if there are none. Raises
+    ConfigurationError.
+    """
+    placement = placed(only, mesh=settings.mesh, grpc_port=settings.grpc_port, peers=settings.peers)
     runtime = Runtime(
         settings,
-        broker=broker,
+        placement,
         log=configure_logging("shop", level=settings.log_level),
         span_processors=_processors(settings),
     )
     health = Health()
+    engines = runtime.engines
     return Platform(
         [
-            Service("broker", settings=settings, resources=[broker]),
-            users.build(runtime),
-            catalog.build(runtime),
-            orders.build(runtime),
-            payments.build(runtime),
-            notifications.build(runtime),
-            gateway.build(runtime, health),
+            Service(
+                "shared",
+                settings=settings,
+                resources=engines.resources,
+                workers=[Worker("reload keys", runtime.reload_keys, interval=RELOAD_KEYS)],
+                checks=engines.checks,
+            ),
+            *_services(runtime, health),
             Service("outside", settings=settings, servers=last),
         ],
         health=health,
@@ -54,6 +74,19 @@ def build(settings: ShopSettings, *last: Component) -> Platform:
         drain_delay=settings.drain_delay,
         drain_timeout=settings.drain_timeout,
     )
+
+
+def _services(runtime: Runtime, health: Health) -> list[Service]:
+    """Build what is served here; the gateway's health tells of the services elsewhere too."""
+    here = runtime.placement.here
+    services = [module.build(runtime) for name, module in SERVICES.items() if name in here]
+    if GATEWAY in here:
+        services += [
+            Service(name, settings=runtime.settings, checks=[runtime.mesh.probe(name)])
+            for name in runtime.placement.elsewhere
+        ]
+        services.append(gateway.build(runtime, health))
+    return services
 
 
 def _processors(settings: ShopSettings) -> list[SpanProcessor]:

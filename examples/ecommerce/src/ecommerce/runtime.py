@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from opentelemetry.sdk.trace import SpanProcessor
+from prodkit.errors import ConfigurationError
 from prodkit.security.authorization import Roles
 from prodkit.security.keys import KeySet
 from prodkit.security.tokens import TokenVerifier
 from prodkit.telemetry import LineSink, Telemetry
-from prodkit.transports.broker import Broker
 from prometheus_client import CollectorRegistry
 
+from ecommerce.engines import Engines
 from ecommerce.gauges import Gauges
 from ecommerce.mesh import Mesh
+from ecommerce.peers import SERVICES, Placement
 from ecommerce.settings import ShopSettings
 
 AUDIENCE: Final = "shop"
-SERVICES: Final = ("users", "catalog", "orders", "payments", "notifications")
 
 #: What dashboards call the services.
 _AVAILABILITY: Final = {
@@ -39,31 +42,42 @@ ROLES: Final = Roles(
 
 
 class Runtime:
-    """What the services of one process share: broker, mesh, registry, keys."""
+    """What the services of one process share: engines, mesh, registry, keys."""
 
     def __init__(
         self,
         settings: ShopSettings,
+        placement: Placement,
         *,
-        broker: Broker,
         log: LineSink,
         span_processors: Sequence[SpanProcessor] = (),
     ) -> None:
         self.settings = settings
-        self.broker = broker
+        self.placement = placement
+        self.engines = Engines(settings, placement)
         self.log = log
         self.span_processors = span_processors
         self.registry = CollectorRegistry()
         self.gauges = Gauges(self.registry)
-        self.mesh = Mesh(settings.mesh)
+        self.mesh = Mesh(
+            settings.mesh,
+            here=placement.services,
+            peers=settings.peers,
+            host=settings.grpc_host,
+            port=settings.grpc_port,
+        )
         self._keys: dict[str, KeySet] = {}
 
     def keys(self, issuer: str) -> KeySet:
         """Return the key set of an issuer: `users` for people, else a service for itself."""
         if issuer not in self._keys:
-            path = self.settings.data_dir / "keys" / f"{issuer}.json"
-            self._keys[issuer] = KeySet.open(path)
+            self._keys[issuer] = _opened(self.settings.keys_path / f"{issuer}.json")
         return self._keys[issuer]
+
+    async def reload_keys(self) -> None:
+        """Read the key sets again: another process may have rotated one."""
+        for keys in self._keys.values():
+            await asyncio.to_thread(keys.reload)
 
     def verifier(self) -> TokenVerifier:
         """Return what every service verifies its callers' tokens with, itself."""
@@ -83,3 +97,10 @@ class Runtime:
             log_level=self.settings.log_level,
             availability=_AVAILABILITY[service],
         )
+
+
+def _opened(path: Path) -> KeySet:
+    try:
+        return KeySet.open(path)
+    except OSError as error:
+        raise ConfigurationError(f"keys_dir: {error}") from error

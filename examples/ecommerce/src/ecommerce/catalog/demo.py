@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from ecommerce.catalog import products, tables
+from ecommerce.catalog import products
 from ecommerce.catalog.stock import Units
+from ecommerce.catalog.tables import products as table
 
 GOODS = (
     ("Premium Laptop", "High-performance laptop for professionals", "1299.99", "computers", 25),
@@ -28,14 +29,13 @@ class DemoProducts:
     async def start(self) -> None:
         """Put the goods on sale, unless something is."""
         async with self._units() as work:
-            # In the writing transaction: another process may be starting on the same folder.
-            found = await work.execute(select(func.count()).select_from(tables.products))
-            if found.scalar_one():
+            if (await work.execute(select(table.c.id).limit(1))).first() is not None:
                 return
             for number, (name, description, price, category, stock) in enumerate(GOODS, 1):
                 now = products.stamp()
-                await products.add(
-                    work,
+                # Another process may be starting beside this one.
+                await work.tx.insert_new(
+                    table,
                     {
                         "id": f"product-{number}",
                         "name": name,

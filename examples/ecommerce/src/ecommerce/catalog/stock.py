@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from prodkit.data.database import Database, Transaction
@@ -52,52 +53,52 @@ class Stock:
 
     async def reserve(self, order_id: str, lines: Lines) -> Reservation:
         """Hold all `lines` or none. FailedPreconditionError: OUT_OF_STOCK, RESERVATION_RELEASED."""
-        async with self._units() as work:
-            found = await _find(work.tx, order_id)
-            if found is not None:
-                _unless_released(found)
-                return found
-            made = Reservation(order_id, RESERVED, self._now() + self._lifetime)
-            await work.execute(insert(reservations).values(_row(made)))
-            wanted: Counter[str] = Counter()
-            for product_id, quantity in lines:
-                wanted[product_id] += quantity
-            # One sequence for all, so that no two orders wait for each other.
-            for product_id, quantity in sorted(wanted.items()):
-                await _take(work, product_id, quantity)
-            rows = [
-                {"order_id": order_id, "product_id": product_id, "quantity": quantity}
-                for product_id, quantity in wanted.items()
-            ]
-            await work.execute(insert(reservation_lines), rows)
+        wanted: Counter[str] = Counter()
+        for product_id, quantity in lines:
+            wanted[product_id] += quantity
+        made = Reservation(order_id, RESERVED, self._now() + self._lifetime)
+        return await self._units.run(lambda work: self._reserve(work, made, wanted))
+
+    async def _reserve(
+        self, work: Work, made: Reservation, wanted: Mapping[str, int]
+    ) -> Reservation:
+        if not await work.tx.insert_new(reservations, _row(made)):
+            found = await _locked(work.tx, made.order_id)
+            _unless_released(found)
+            return found
+        # One sequence for all, so that no two orders wait for each other.
+        for product_id, quantity in sorted(wanted.items()):
+            await _take(work, product_id, quantity)
+        rows = [
+            {"order_id": made.order_id, "product_id": product_id, "quantity": quantity}
+            for product_id, quantity in wanted.items()
+        ]
+        await work.execute(insert(reservation_lines), rows)
         return made
 
     async def commit(self, order_id: str) -> Reservation:
         """Turn what the order holds into a sale; FailedPreconditionError once it was released."""
-        async with self._units() as work:
-            found = await _find(work.tx, order_id)
-            if found is None:
-                raise FailedPreconditionError(
-                    f"order {order_id} holds no stock", reason="NOT_RESERVED"
-                )
-            _unless_released(found)
-            if found.status == RESERVED:
-                await self._shift(work, order_id, products.c.reserved, products.c.sold)
-                await _set(work, order_id, SOLD)
+        return await self._units.run(lambda work: self._commit(work, order_id))
+
+    async def _commit(self, work: Work, order_id: str) -> Reservation:
+        found = await _locked(work.tx, order_id)
+        _unless_released(found)
+        if found.status == RESERVED:
+            await self._shift(work, order_id, products.c.reserved, products.c.sold)
+            await _set(work, order_id, SOLD)
         return Reservation(order_id, SOLD, found.expires_at)
 
     async def release(self, order_id: str) -> Reservation:
         """Give back what the order holds, reserved or sold; it can never reserve again."""
-        async with self._units() as work:
-            return await self.release_in(work, order_id)
+        return await self._units.run(lambda work: self.release_in(work, order_id))
 
     async def release_in(self, work: Work, order_id: str) -> Reservation:
         """Do the same in a unit of work that is open."""
-        found = await _find(work.tx, order_id)
         gone = Reservation(order_id, RELEASED, self._now())
-        if found is None:
-            await work.execute(insert(reservations).values(_row(gone)))
-        elif found.status != RELEASED:
+        if await work.tx.insert_new(reservations, _row(gone)):
+            return gone
+        found = await _locked(work.tx, order_id)
+        if found.status != RELEASED:
             held = products.c.reserved if found.status == RESERVED else products.c.sold
             await self._shift(work, order_id, held, products.c.available)
             await _set(work, order_id, RELEASED)
@@ -113,19 +114,16 @@ class Stock:
             )
             due = [order_id for (order_id,) in found]
         for order_id in due:
-            async with self._units() as work:
-                still = await _find(work.tx, order_id)
-                if still is None or still.status != RESERVED:
-                    continue
-                await self.release_in(work, order_id)
-                work.record(
-                    Event(
-                        type="stock.reservation_expired",
-                        subject=order_id,
-                        data={"order_id": order_id},
-                    )
-                )
+            await self._units.run(partial(self._expire, order_id))
         return len(due)
+
+    async def _expire(self, order_id: str, work: Work) -> None:
+        if (await _locked(work.tx, order_id)).status != RESERVED:
+            return
+        await self.release_in(work, order_id)
+        work.record(
+            Event(type="stock.reservation_expired", subject=order_id, data={"order_id": order_id})
+        )
 
     async def restock(self, work: Work, product_id: str, quantity: int, now: str) -> Any:
         """Add to what is available; return the product's row, None for no such product.
@@ -149,7 +147,10 @@ class Stock:
 
     @staticmethod
     async def _shift(work: Work, order_id: str, source: Column[int], target: Column[int]) -> None:
-        """Move all lines of an order from one count to another, in one statement."""
+        """Move all lines of an order from one count to another, in one statement.
+
+        Rows are locked in the sequence in which others reserve them.
+        """
         quantity = (
             select(reservation_lines.c.quantity)
             .where(
@@ -158,8 +159,14 @@ class Stock:
             )
             .scalar_subquery()
         )
-        mine = select(reservation_lines.c.product_id).where(
+        lines = select(reservation_lines.c.product_id).where(
             reservation_lines.c.order_id == order_id
+        )
+        mine = (
+            select(products.c.id)
+            .where(products.c.id.in_(lines))
+            .order_by(products.c.id)
+            .with_for_update()
         )
         await work.execute(
             update(products)
@@ -182,10 +189,13 @@ async def _take(work: Work, product_id: str, quantity: int) -> None:
         )
 
 
-async def _find(tx: Transaction, order_id: str) -> Reservation | None:
-    found = await tx.execute(select(reservations).where(reservations.c.order_id == order_id))
-    row = found.mappings().one_or_none()
-    return None if row is None else Reservation(**row)
+async def _locked(tx: Transaction, order_id: str) -> Reservation:
+    """Return a reservation, which nobody else changes until this transaction ends."""
+    query = select(reservations).where(reservations.c.order_id == order_id).with_for_update()
+    row = (await tx.execute(query)).mappings().one_or_none()
+    if row is None:
+        raise FailedPreconditionError(f"order {order_id} holds no stock", reason="NOT_RESERVED")
+    return Reservation(**row)
 
 
 async def _set(work: Work, order_id: str, status: str) -> None:

@@ -71,9 +71,10 @@ def build(runtime: Runtime, health: Health) -> Service:
         resources.append(Client("sandbox client", client))
         pages += [*SandboxProxy(client).routes(), metrics_route(runtime.registry)]
     rate = Rate(settings.requests_per_second, per=1.0, burst=2 * settings.requests_per_second)
+    limiter = RateLimiter(rate, key=by_client, store=runtime.engines.rates, name="gateway")
     app: App = PipelineMiddleware(
         Front(api, Starlette(routes=pages)),
-        Pipeline(Observe(telemetry), RateLimiter(rate, key=by_client), Deadline(DEADLINE)),
+        Pipeline(Observe(telemetry), limiter, Deadline(DEADLINE)),
         edge=True,
         trusted_proxies=settings.trusted_proxies,
     )

@@ -54,19 +54,22 @@ class Dispatcher:
     async def _take(self) -> list[RowMapping]:
         """Take some due notifications: until the lease ends, nobody else sends them."""
         now = self._now()
+        pending = (notifications.c.status == "pending", notifications.c.due_at <= now)
         due = (
             select(notifications.c.id)
-            .where(notifications.c.status == "pending", notifications.c.due_at <= now)
+            .where(*pending)
             .order_by(notifications.c.due_at)
             .limit(self._parallel)
+            .with_for_update(skip_locked=True)  # another process takes others
         )
         async with self._database.read() as tx:
-            if (await tx.execute(due)).first() is None:
+            look = select(notifications.c.id).where(*pending).limit(1)
+            if (await tx.execute(look)).first() is None:
                 return []
         async with self._database.transaction() as tx:
             taken = await tx.execute(
                 update(notifications)
-                .where(notifications.c.id.in_(due))
+                .where(notifications.c.id.in_(due), *pending)
                 .values(due_at=now + LEASE)
                 .returning(notifications)
             )

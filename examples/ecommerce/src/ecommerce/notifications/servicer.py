@@ -5,8 +5,7 @@ from __future__ import annotations
 from prodkit.data.database import Database
 from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
-from sqlalchemy import Row, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Row, select, update
 
 from ecommerce.contract.notifications.v1 import notifications_pb2 as pb
 from ecommerce.contract.notifications.v1 import notifications_pb2_grpc as rpc
@@ -61,13 +60,13 @@ class NotificationServicer(rpc.NotificationServiceServicer):
             violation = FieldViolation("/update_mask", said, "in")
             raise InvalidArgumentError("the change does not serve", violations=[violation])
         user = caller().subject
+        wanted = {path: getattr(request.preferences, path) for path in paths}
         async with self._database.transaction() as tx:
+            row = {"user_id": user, **DEFAULTS, **wanted}
+            if not await tx.insert_new(preferences, row):
+                mine = preferences.c.user_id == user
+                await tx.execute(update(preferences).where(mine).values(wanted))
             chosen = await chosen_channels(tx, user)
-            chosen |= {path: getattr(request.preferences, path) for path in paths}
-            statement = upsert(preferences).values(user_id=user, **chosen)
-            await tx.execute(
-                statement.on_conflict_do_update(index_elements=["user_id"], set_=chosen)
-            )
         return pb.Preferences(**chosen)
 
 

@@ -9,13 +9,14 @@ from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 from prodkit.transports.http_server import HttpServer
 
-from ecommerce.kit import Client, Schema
+from ecommerce.kit import Client
 from ecommerce.sandbox.app import create_app
 from ecommerce.sandbox.mailbox import Mailbox, MailServer
 from ecommerce.sandbox.provider import Provider
 from ecommerce.sandbox.switches import Switches
 from ecommerce.sandbox.tables import metadata
 from ecommerce.sandbox.webhooks import WebhookSender
+from ecommerce.schema import Schema
 from ecommerce.settings import ShopSettings
 
 
