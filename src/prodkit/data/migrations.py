@@ -64,11 +64,14 @@ async def migrate(
         return await connection.run_sync(lambda sync: _upgrade(sync, script))
 
 
-async def check_migrated(database: Database, versions: str | os.PathLike[str]) -> None:
+async def check_migrated(
+    database: Database, versions: str | os.PathLike[str], *, command: str = "prodkit migrate"
+) -> None:
     """Raise ConfigurationError unless a PostgreSQL database is at the head of its revisions.
 
-    A database that is ahead (a roll-back of the service) passes: migrations must bear the version
-    before them anyway, while replicas are replaced one by one.
+    It names the database, both revisions, and the `command` that migrates. A database that is ahead
+    (a roll-back of the service) passes: migrations must bear the version before them anyway, while
+    replicas are replaced one by one.
     """
     script = _script(versions)
     async with database.read() as tx:
@@ -77,8 +80,8 @@ async def check_migrated(database: Database, versions: str | os.PathLike[str]) -
     if set(there) <= known and set(there) != set(script.get_heads()):
         at = ", ".join(there) or "nothing"
         raise ConfigurationError(
-            f"{database.name} is migrated to {at}, not to {', '.join(script.get_heads())}: "
-            f"run `prodkit migrate` before the service starts"
+            f"{database.name} ({database.server}) is migrated to {at}, "
+            f"not to {', '.join(script.get_heads())}: run `{command}` before the service starts"
         )
 
 

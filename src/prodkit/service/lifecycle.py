@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
+from prodkit.errors import ConfigurationError, UnavailableError
 from prodkit.service.component import Component, Parts, State
 
 __all__ = ["Component", "Lifecycle", "Parts", "State"]
@@ -22,6 +23,11 @@ _log = structlog.get_logger("prodkit.lifecycle")
 _CANCELLED, _FLUSHED, _CLOSED = 0.4, 0.7, 1.0
 #: How long a collector that does not answer may hold up the exit.
 _FLUSH_LIMIT = 5.0
+#: The exit code of a process that cannot start as it is configured: to try again is no use.
+UNFIT = 2
+#: These say all in their message when a start fails of them (a port in use, a database away, a
+#: wrong password); of others the stack is wanted too.
+_PLAIN = (OSError, ConfigurationError, UnavailableError)
 
 
 class Lifecycle:
@@ -57,6 +63,7 @@ class Lifecycle:
         self._deadline = inf
         self._hurried = False
         self._failed = False
+        self._unfit = False
 
     def drain(self, reason: str) -> None:
         """Begin to go down, in order; asking again changes nothing."""
@@ -76,8 +83,9 @@ class Lifecycle:
     async def run(self) -> int:
         """Start, serve until asked to drain, stop.
 
-        The exit code is 0 for a clean drain; 1 if a part failed to start, died, failed to stop or
-        was cut. Cancelling `run` cuts.
+        The exit code is 0 for a clean drain; 2 if a part did not start for a ConfigurationError,
+        which a supervisor need not try again; 1 if one failed to start for another reason, died,
+        failed to stop or was cut. Cancelling `run` cuts.
         """
         try:
             if await self._start():
@@ -88,7 +96,7 @@ class Lifecycle:
             self.cut("cancelled")
             await self._stop()
             raise
-        return int(self._failed)
+        return UNFIT if self._unfit else int(self._failed)
 
     async def _start(self) -> bool:
         self._enter(State.STARTING)
@@ -122,9 +130,9 @@ class Lifecycle:
         error = None if task.cancelled() else task.exception()
         if error is not None or task.cancelled():
             self._failed = True
-            # What the system refuses (a port in use, a folder not ours) says all in its message.
-            stack = None if isinstance(error, OSError) else error
-            _log.error("start failed", component=component.name, error=str(error), exc_info=stack)
+            self._unfit = isinstance(error, ConfigurationError)
+            stack = None if isinstance(error, _PLAIN) else error
+            _log.error("start failed", component=component.name, error=_said(error), exc_info=stack)
             return False
         self._started.append(component)
         if hasattr(component, "wait"):
@@ -265,6 +273,12 @@ class Lifecycle:
 
 def _nothing() -> None:
     """Nobody waits."""
+
+
+def _said(error: BaseException | None) -> str:
+    """Return what an error says to operators: its note, if it has one, knows more."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    return notes[0] if notes else str(error)
 
 
 async def _call(function: Callable[[], object]) -> None:

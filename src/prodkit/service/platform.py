@@ -100,7 +100,8 @@ class Platform:
 
         SIGTERM or SIGINT drains, a second one cuts the drain, a third one kills. Uses uvloop where
         the extra `server` brought it. In production a remote call inside a transaction is logged
-        instead of refused. Raises SystemExit with 0 after a clean drain, else with 1.
+        instead of refused. Raises SystemExit with 0 after a clean drain, else with 1
+        or 2, as `Lifecycle.run` says.
         """
         with ExitStack() as process:
             if self._production:

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 import structlog
 
+from prodkit.errors import ConfigurationError, UnavailableError
 from prodkit.service.lifecycle import Lifecycle, Parts, State
 from prodkit.testing import ManualClock
 
@@ -230,17 +231,38 @@ async def test_a_failed_start_unwinds_what_started(run, part, clock, journal):
     ]
 
 
-@pytest.mark.parametrize(("error", "stack"), [(OSError("port in use"), False), (KeyError(1), True)])
-async def test_a_failed_start_tells_a_stack_where_it_helps(run, part, clock, error, stack):
+@pytest.mark.parametrize(
+    ("error", "code", "stack"),
+    [
+        (OSError("port in use"), 1, False),
+        (UnavailableError("the database is away"), 1, False),
+        (ConfigurationError("the database refuses the password"), 2, False),
+        (KeyError(1), 1, True),
+    ],
+)
+async def test_a_failed_start_tells_a_stack_where_it_helps(run, part, clock, error, code, stack):
     class Unfit(Part):
         async def start(self):
             raise error
 
     with structlog.testing.capture_logs() as logs:
-        assert await run(Parts([part("http", Unfit)])).exit_code() == 1
+        assert await run(Parts([part("http", Unfit)])).exit_code() == code
     (line,) = (line for line in logs if line["event"] == "start failed")
     assert (line["component"], line["error"]) == ("http", str(error))
     assert (line["exc_info"] is error) == stack
+
+
+async def test_a_failed_start_says_what_only_operators_may_know(run, part, clock):
+    class Away(Part):
+        async def start(self):
+            error = UnavailableError("the broker is not available")
+            error.add_note("RabbitMQ at 10.0.0.1:5672 cannot be reached")
+            raise error
+
+    with structlog.testing.capture_logs() as logs:
+        await run(Parts([part("broker", Away)])).exit_code()
+    (line,) = (line for line in logs if line["event"] == "start failed")
+    assert line["error"] == "RabbitMQ at 10.0.0.1:5672 cannot be reached"
 
 
 async def test_a_start_that_hangs_is_given_up(run, part, clock, journal):

@@ -26,6 +26,9 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+#: Core's health-checking client: it watches the health of each address, of all its services.
+_WATCHED: Final = ("grpc.service_config", '{"healthCheckConfig": {"serviceName": ""}}')
+
 _KINDS: Final = frozenset({"unary_unary", "unary_stream", "stream_unary", "stream_stream"})
 
 
@@ -38,6 +41,7 @@ def open_channel(
     safe_methods: Collection[str] = (),
     tls: grpc.ChannelCredentials | None = None,
     message_limit: int = 4 << 20,
+    watch_health: bool = False,
     options: Sequence[tuple[str, Any]] = (),
     clock: Clock = SYSTEM_CLOCK,
 ) -> RpcChannel:
@@ -47,11 +51,17 @@ def open_channel(
     the first call, and calls fail at once (UNAVAILABLE) while nothing is connected. Core's
     transparent retries stay on: they repeat only what never reached a handler.
 
+    `target` is HOST:PORT, "ipv4:IP:PORT,IP:PORT" or another of gRPC's names; calls take turns among
+    its addresses. With `watch_health` they go only to those that report SERVING (grpc.health.v1;
+    who has no such service counts as serving): a process that drains gets no new calls.
+
     `inject` adds the trace context: `prodkit.telemetry.inject`; without it the server begins a
     trace of its own. `credentials` gives the bearer token ("" for none). `safe_methods` names, in
     full, those that a Retry may repeat without a key. `message_limit` is in bytes.
     """
     settings = (*_OPTIONS, ("grpc.max_receive_message_length", message_limit), *options)
+    if watch_health:
+        settings = (*settings, _WATCHED)
 
     def connect() -> grpc.aio.Channel:
         if tls is None:
