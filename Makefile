@@ -16,13 +16,16 @@ RUN := $(BIN)/python -m
 # Compiled once, started many times: tests and demo start processes, and compiling takes them seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow cover mutants lint format types proto servers bench lock clean help
+.PHONY: demo demo-full test test-slow cover mutants lint format types proto servers bench lock clean help
 
 help: ## What can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(READY) ## Run the shop on http://localhost:8080
 	@cd $(SHOP) && exec $(CURDIR)/$(BIN)/ecommerce demo
+
+demo-full: $(READY) servers ## Run it on PostgreSQL, Redis and RabbitMQ, a process per service, behind nginx
+	@cd $(SHOP) && exec $(CURDIR)/$(BIN)/ecommerce demo-full
 
 test: lint types servers cover ## Everything that must hold before a change lands
 	$(RUN) pytest -m "not slow" -n 2 --dist loadgroup $(foreach path,$(wildcard $(COVERED)),--ignore=$(path))
