@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prodkit.clock import seconds, wait_asked
 from prodkit.errors import (
@@ -17,6 +17,9 @@ from prodkit.errors import (
     code_of,
 )
 
+if TYPE_CHECKING:
+    from prodkit.data.database import Transaction
+
 #: What may pass by itself. The rest (declined, not found, not allowed...) will not.
 TRANSIENT_CODES = FAILURE_CODES | {
     Code.ABORTED,
@@ -27,13 +30,14 @@ TRANSIENT_CODES = FAILURE_CODES | {
 
 
 class SagaStatus(Enum):
-    """Where a saga is; it stays in the last three until somebody resumes it."""
+    """Where a saga is; it stays in the last four. Of them the last two can be retried."""
 
     RUNNING = "running"
     COMPENSATING = "compensating"
     COMPLETED = "completed"
     COMPENSATED = "compensated"
     NEEDS_ATTENTION = "needs_attention"
+    ABANDONED = "abandoned"
 
     @property
     def ended(self) -> bool:
@@ -46,6 +50,13 @@ class CompensateError(ServiceError):
 
     code = Code.FAILED_PRECONDITION
     reason = "COMPENSATE"
+
+
+StepResult: TypeAlias = Mapping[str, Any] | None
+
+
+async def _no_recorder(tx: Transaction, result: StepResult) -> None:
+    raise RuntimeError("complete() is for steps that a SagaRunner runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,19 @@ class StepRun:
     state: Mapping[str, Any]
     attempt: int
     compensating: bool = False
+    recorder: Callable[[Transaction, StepResult], Awaitable[None]] = field(
+        default=_no_recorder, repr=False, compare=False
+    )
+
+    async def complete(self, tx: Transaction, result: StepResult = None) -> None:
+        """Record in `tx` that this step is done: effect and progress commit together, once.
+
+        For a step whose effect is in the database of the sagas. `result` is what the function
+        would return, which is ignored then; so is what it raises after the commit. Where `tx`
+        rolls back, nothing was recorded, and the function ends as any other. Raises AbortedError
+        where the lease was lost to another process: let it pass, so that the effect rolls back.
+        """
+        await self.recorder(tx, result)
 
     @property
     def action_key(self) -> str:
@@ -73,7 +97,7 @@ class StepRun:
         return f"{self.action_key}:compensate" if self.compensating else self.action_key
 
 
-StepFunction: TypeAlias = Callable[[StepRun], Awaitable[Mapping[str, Any] | None]]
+StepFunction: TypeAlias = Callable[[StepRun], Awaitable[StepResult]]
 
 
 def is_transient(error: Exception) -> bool:
@@ -134,14 +158,24 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far one saga has come. `next_attempt` is Unix time; 0 means now."""
+    """How far one saga has come: the step that is next, and in how many seconds.
+
+    `attempts` of it have failed, the last of them with `error`. `reason` tells why the saga
+    compensates, or needs attention.
+    """
 
     status: SagaStatus
     step: str
     state: Mapping[str, Any] = field(default_factory=dict)
     attempts: int = 0
-    next_attempt: float = 0.0
+    wait: float = 0.0
+    error: str = ""
     reason: str = ""
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is to be done now."""
+        return self.status.ended or self.wait > 0
 
 
 class Saga:
@@ -167,10 +201,10 @@ class Saga:
         place = self._places.get(name)
         return None if place is None else self.steps[place]
 
-    def succeeded(self, progress: Progress, updates: Mapping[str, Any] | None) -> Progress:
+    def succeeded(self, progress: Progress, updates: StepResult) -> Progress:
         """Return what follows when the current step's function has returned."""
         state = {**progress.state, **(updates or {})}
-        progress = replace(progress, state=state, attempts=0, next_attempt=0.0)
+        progress = replace(progress, state=state, attempts=0, wait=0.0, error="")
         place = self._places[progress.step]
         if progress.status is SagaStatus.COMPENSATING:
             return self._undo_from(place - 1, progress)
@@ -178,22 +212,22 @@ class Saga:
             return replace(progress, status=SagaStatus.COMPLETED)
         return replace(progress, step=self.steps[place + 1].name)
 
-    def failed(self, progress: Progress, error: Exception, now: float) -> Progress:
+    def failed(self, progress: Progress, error: Exception) -> Progress:
         """Return what follows when the current step's function has raised `error`."""
         place = self._places[progress.step]
-        step = self.steps[place]
+        step, told = self.steps[place], _describe(error)
         if step.may_retry(progress, error):
             return replace(
                 progress,
                 attempts=progress.attempts + (not isinstance(error, RejectedError)),
-                next_attempt=now + step.delay(progress.attempts, error),
+                wait=step.delay(progress.attempts, error),
+                error=told,
             )
-        reason = f"{step.name}: {_describe(error)}"
+        progress = replace(progress, wait=0.0, error=told)
         if progress.status is SagaStatus.COMPENSATING:
-            return needs_attention(progress, f"could not compensate {reason}")
-        return self._undo_from(
-            place, replace(progress, attempts=0, next_attempt=0.0, reason=reason)
-        )
+            return needs_attention(progress, f"could not compensate {step.name}: {told}")
+        reason = f"{step.name}: {told}"
+        return self._undo_from(place, replace(progress, attempts=0, error="", reason=reason))
 
     def _undo_from(self, place: int, progress: Progress) -> Progress:
         for step in reversed(self.steps[: place + 1]):
@@ -204,8 +238,14 @@ class Saga:
 
 def needs_attention(progress: Progress, reason: str) -> Progress:
     """Return the progress of a saga that only a person can bring further; keeps earlier reasons."""
-    reasons = f"{progress.reason}; {reason}" if progress.reason else reason
-    return replace(progress, status=SagaStatus.NEEDS_ATTENTION, reason=reasons)
+    return replace(
+        progress, status=SagaStatus.NEEDS_ATTENTION, reason=both(progress.reason, reason)
+    )
+
+
+def both(earlier: str, later: str) -> str:
+    """Return two reasons in one."""
+    return f"{earlier}; {later}" if earlier else later
 
 
 def _describe(error: Exception) -> str:

@@ -96,8 +96,7 @@ class UnitOfWork(Generic[E]):
             yield work
             if work.events:
                 await self.store.append(tx, work.events)
-        if work.events:
-            self.store.committed()
+                tx.on_commit(self.store.committed)
 
     async def run(
         self,

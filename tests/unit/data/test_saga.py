@@ -14,8 +14,6 @@ from prodkit.errors import (
     UnavailableError,
 )
 
-NOW = 1000.0
-
 
 async def noop(_):
     return None
@@ -45,7 +43,7 @@ def test_steps_run_in_order_and_their_results_are_merged():
 
 def test_a_refused_step_is_compensated_itself_and_then_those_before_it():
     saga = three()
-    progress = saga.failed(at(saga, "pay"), FailedPreconditionError("declined"), NOW)
+    progress = saga.failed(at(saga, "pay"), FailedPreconditionError("declined"))
     seen = []
     while not progress.status.ended:
         seen.append(progress.step)
@@ -56,7 +54,7 @@ def test_a_refused_step_is_compensated_itself_and_then_those_before_it():
 
 def test_nothing_to_undo_is_compensated_at_once():
     saga = Saga("s", Step("check", noop))
-    progress = saga.failed(saga.begin({}), CompensateError("no"), NOW)
+    progress = saga.failed(saga.begin({}), CompensateError("no"))
     assert progress.status is SagaStatus.COMPENSATED
 
 
@@ -76,7 +74,7 @@ def test_nothing_to_undo_is_compensated_at_once():
 )
 def test_what_may_pass_is_tried_again_and_the_rest_is_undone(error, transient):
     saga = three()
-    progress = saga.failed(saga.begin({}), error, NOW)
+    progress = saga.failed(saga.begin({}), error)
     expected = SagaStatus.RUNNING if transient else SagaStatus.COMPENSATING
     assert (progress.status, progress.attempts) == (expected, int(transient))
 
@@ -85,50 +83,50 @@ def test_waits_grow_and_what_the_callee_asked_for_counts():
     saga = three(wait_initial=1, wait_max=5, attempts=None)
     progress, waits = saga.begin({}), []
     for _ in range(5):
-        progress = saga.failed(progress, UnavailableError("x"), NOW)
-        waits.append(progress.next_attempt - NOW)
-    progress = saga.failed(progress, UnavailableError("x", retry_after=60), NOW)
-    assert [*waits, progress.next_attempt - NOW] == [1, 2, 4, 5, 5, 60]
-    progress = saga.failed(progress, UnavailableError("x", retry_after=1e9), NOW)
-    assert progress.next_attempt - NOW == 86400
+        progress = saga.failed(progress, UnavailableError("x"))
+        waits.append(progress.wait)
+    progress = saga.failed(progress, UnavailableError("x", retry_after=60))
+    assert [*waits, progress.wait] == [1, 2, 4, 5, 5, 60]
+    progress = saga.failed(progress, UnavailableError("x", retry_after=1e9))
+    assert progress.wait == 86400
 
 
 def test_the_last_attempt_starts_compensation():
     saga = three(attempts=3)
-    progress = saga.failed(at(saga, "reserve", attempts=1), UnavailableError("x"), NOW)
+    progress = saga.failed(at(saga, "reserve", attempts=1), UnavailableError("x"))
     assert (progress.status, progress.attempts) == (SagaStatus.RUNNING, 2)
-    progress = saga.failed(progress, UnavailableError("x"), NOW)
+    progress = saga.failed(progress, UnavailableError("x"))
     assert (progress.status, progress.attempts) == (SagaStatus.COMPENSATING, 0)
-    assert progress.next_attempt == 0
+    assert progress.wait == 0
 
 
 def test_a_refusal_by_a_policy_is_no_attempt():
     saga = three(attempts=1)
     error = CircuitOpenError("x", call=None, policy="b", measured=1, threshold=1, retry_after=9)
-    progress = saga.failed(saga.begin({}), error, NOW)
+    progress = saga.failed(saga.begin({}), error)
     assert (progress.status, progress.attempts) == (SagaStatus.RUNNING, 0)
-    assert progress.next_attempt == NOW + 9
+    assert progress.wait == 9
 
 
 def test_a_compensation_that_cannot_be_done_needs_attention():
     saga = three(compensate_attempts=2)
     progress = at(saga, "pay", SagaStatus.COMPENSATING)
-    refused = saga.failed(progress, FailedPreconditionError("gone"), NOW)
+    refused = saga.failed(progress, FailedPreconditionError("gone"))
     assert refused.status is SagaStatus.NEEDS_ATTENTION
     assert "could not compensate pay" in refused.reason
-    again = saga.failed(progress, UnavailableError("x"), NOW)
+    again = saga.failed(progress, UnavailableError("x"))
     assert again.status is SagaStatus.COMPENSATING
-    assert saga.failed(again, UnavailableError("x"), NOW).status is SagaStatus.NEEDS_ATTENTION
+    assert saga.failed(again, UnavailableError("x")).status is SagaStatus.NEEDS_ATTENTION
 
 
 def test_the_text_of_a_foreign_exception_is_not_kept():
     saga = three(attempts=1)
-    assert "4111" not in saga.failed(saga.begin({}), KeyError("4111"), NOW).reason
+    assert "4111" not in saga.failed(saga.begin({}), KeyError("4111")).reason
 
 
 def test_a_reason_is_text_that_can_be_kept():
     saga = three(attempts=1)
-    reason = saga.failed(saga.begin({}), CompensateError("no \ud800"), NOW).reason
+    reason = saga.failed(saga.begin({}), CompensateError("no \ud800")).reason
     assert reason.encode().endswith(b"no ?")
 
 
@@ -150,7 +148,7 @@ def test_every_sequence_of_outcomes_ends(outcomes):
             progress = saga.succeeded(progress, None)
         else:
             error = UnavailableError("x") if outcome == "retry" else FailedPreconditionError("x")
-            progress = saga.failed(progress, error, NOW)
+            progress = saga.failed(progress, error)
     assert progress.status.ended
 
 

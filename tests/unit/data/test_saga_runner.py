@@ -90,7 +90,7 @@ def runner(database, saga, clock):
 
 
 async def begin(runner, saga, id_="s1", **state):
-    async with runner.store._database.transaction() as tx:
+    async with runner.store.database.transaction() as tx:
         await runner.begin(tx, saga, id_, state)
 
 
@@ -310,7 +310,7 @@ async def test_what_json_cannot_hold_is_the_steps_failure(database, clock):
 async def test_a_step_that_this_version_does_not_know_needs_attention(runner, saga, clock):
     await begin(runner, saga)
     newer = Saga("checkout", Step("other", None))
-    upgraded = SagaRunner(runner.store._database, [newer], clock=clock)
+    upgraded = SagaRunner(runner.store.database, [newer], clock=clock)
     record = await upgraded.drive("s1", within=10)
     assert record.status is SagaStatus.NEEDS_ATTENTION
     await runner.resume("s1")
@@ -337,7 +337,7 @@ async def test_stop_cancels_what_does_not_end_and_gives_it_back(database, clock)
     await runner.wait()
     record = await runner.get("s1")
     assert ended
-    assert (record.status, record.progress.attempts, record.lease_until) == (
+    assert (record.status, record.progress.attempts, record.lease_left) == (
         SagaStatus.RUNNING,
         0,
         0.0,
@@ -482,5 +482,132 @@ async def test_random_failures_and_crashes_end_all_or_nothing(saga, world, datab
 async def test_the_store_leaves_other_sagas_alone(database, runner, saga):
     await begin(runner, saga)
     store = SagaStore(database)
-    assert await store.due(["other"], 2e9, 10) == []
-    assert await store.acquire("s1", ["other"], 2e9, 3e9) is None
+    assert await store.due(["other"], 10) == []
+    assert await store.acquire("s1", ["other"], 10.0) is None
+
+
+async def begun_unheard(runner, saga, id_="s1"):
+    """Begin a saga whose process dies with the commit."""
+    async with runner.store.database.transaction() as tx:
+        await runner.begin(tx, saga, id_, {})
+        tx._listeners.clear()
+
+
+async def test_a_started_runner_leases_what_begins_and_runs_it_from_the_commit_on(
+    runner, saga, world, clock
+):
+    await runner.start()
+    async with runner.store.database.transaction() as tx:
+        await runner.begin(tx, saga, "s1", {})
+        await asyncio.sleep(0.01)
+        assert world.calls == []
+    await asyncio.gather(*runner._running.values())
+    assert (await runner.get("s1")).status is SagaStatus.COMPLETED
+    await runner.stop(1)
+
+
+async def test_what_a_started_runner_began_and_rolled_back_never_runs(
+    runner, saga, world, database
+):
+    async def fail() -> None:
+        async with database.transaction() as tx:
+            await runner.begin(tx, saga, "s1", {})
+            raise KeyError
+
+    await runner.start()
+    with pytest.raises(KeyError):
+        await fail()
+    async with database.transaction() as tx:
+        await runner.begin(tx, saga, "s2", {})
+        await tx.connection.rollback()
+    for id_ in ("s1", "s2"):
+        with pytest.raises(NotFoundError):
+            await runner.drive(id_, within=1)
+    await runner.stop(1)
+    assert world.calls == []
+
+
+async def test_what_dies_with_the_commit_that_began_it_goes_on_when_the_lease_has_ended(
+    runner, saga, database, clock
+):
+    await runner.start()
+    await begun_unheard(runner, saga)
+    await runner.stop(1)
+    other = SagaRunner(database, [saga], clock=clock)
+    assert (await other.drive("s1", within=0.001)).lease_left == 15
+    for _ in range(14):
+        await due(other, clock)
+    assert (await other.get("s1")).status is SagaStatus.RUNNING
+    for _ in range(2):
+        await due(other, clock)
+    assert (await other.get("s1")).status is SagaStatus.COMPLETED
+
+
+async def test_a_lease_of_ones_own_is_no_hindrance(runner, saga):
+    await runner.start()
+    await begun_unheard(runner, saga)
+    assert (await runner.drive("s1", within=0.001)).status is SagaStatus.COMPLETED
+    await runner.stop(1)
+
+
+async def test_a_lease_that_the_commit_used_up_is_taken_anew(runner, saga, world, clock):
+    await runner.start()
+    async with runner.store.database.transaction() as tx:
+        await runner.begin(tx, saga, "s1", {})
+        await clock.advance(4)
+    await asyncio.gather(*runner._running.values())
+    record = await runner.get("s1")
+    assert (record.status, record.fence) == (SagaStatus.COMPLETED, 1)
+    await runner.stop(1)
+
+
+async def test_a_runner_that_is_busy_leaves_what_begins_to_others(database, clock):
+    release = asyncio.Event()
+
+    async def wait(_):
+        await release.wait()
+
+    saga = Saga("wait", Step("wait", wait))
+    runner = SagaRunner(database, [saga], concurrency=1, clock=clock)
+    await runner.start()
+    await begin(runner, saga, "s1")
+    await begin(runner, saga, "s2")
+    assert [(await runner.get(id_)).lease_left for id_ in ("s1", "s2")] == [15, 0]
+    release.set()
+    await runner.stop(1)
+
+
+async def test_what_could_not_be_recorded_goes_on_once_the_database_is_back(
+    runner, saga, world, clock, monkeypatch
+):
+    save, away = runner.store.save, True
+
+    async def saving(*args, **options):
+        if away:
+            raise UnavailableError("away")
+        return await save(*args, **options)
+
+    monkeypatch.setattr(runner.store, "save", saving)
+    await begin(runner, saga)
+    record = await runner.drive("s1", within=0.001)
+    assert (record.progress.step, record.lease_left) == ("reserve", 15)
+    away = False
+    await due(runner, clock)  # it does not wait for its own lease to end
+    assert (await runner.get("s1")).status is SagaStatus.COMPLETED
+    assert world.calls == ["reserve", "reserve", "pay", "ship"]
+
+
+async def test_what_a_saga_began_with_is_what_its_steps_read(database, clock):
+    seen = []
+
+    async def look(run):
+        seen.append(run.state)
+        return {"pair": (1, 2)}
+
+    saga = Saga("look", Step("one", look), Step("two", look))
+    runner = SagaRunner(database, [saga], clock=clock)
+    await runner.start()
+    await begin(runner, saga, lines=((1, 2),))
+    await runner.drive("s1", within=1)
+    await runner.stop(1)
+    assert seen == [{"lines": [[1, 2]]}, {"lines": [[1, 2]], "pair": [1, 2]}]

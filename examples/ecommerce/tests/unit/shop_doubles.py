@@ -116,6 +116,9 @@ class InlineTransaction:
     async def execute(self, statement, parameters=None):
         return self.connection.execute(statement, parameters)
 
+    def on_commit(self, listener):
+        listener()  # nothing comes in between
+
     async def insert_new(self, table, row):
         statement = sqlite.insert(table).values(row).on_conflict_do_nothing()
         return self.connection.execute(statement).rowcount > 0

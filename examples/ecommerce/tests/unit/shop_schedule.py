@@ -153,7 +153,7 @@ class Schedule:
             try:
                 after = saga.succeeded(progress, await function(run))
             except Exception as error:
-                after = saga.failed(progress, error, self.time)
+                after = saga.failed(progress, error)
             await pause()
             self.sagas[id_] = after
 

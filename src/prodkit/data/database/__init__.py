@@ -11,9 +11,8 @@ from prodkit.data.database.postgres_options import PostgresOptions
 from prodkit.data.database.transaction import (
     Transaction,
     TransactionConflictError,
-    check_no_transaction,
-    outside_transactions,
     shared_time,
+    time_expression,
 )
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "PostgresOptions",
     "Transaction",
     "TransactionConflictError",
-    "check_no_transaction",
-    "outside_transactions",
     "shared_time",
+    "time_expression",
 ]

@@ -147,7 +147,7 @@ class Database:
         await self._enter(places)
         try:
             with _translated(self.name):
-                async with run_transaction(engine) as transaction:
+                async with run_transaction(engine, self.name) as transaction:
                     yield transaction
         finally:
             places.release()

@@ -6,8 +6,16 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, CursorResult, Executable, Float, Table, literal, literal_column, text
-
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Executable,
+    Float,
+    Table,
+    literal,
+    literal_column,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
