@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from hashlib import blake2b
+from typing import Final
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.errors import Code, ServiceError
-from prodkit.policies.rate_limiter import MemoryRateLimitStore, Rate
+from prodkit.data.cache.store import CacheStore
+from prodkit.errors import Code, ServiceError, UnavailableError
+from prodkit.policies.rate_limiter import MemoryRateLimitStore, Rate, RateLimitStore
+
+#: Seconds for which it is remembered where an owner signed in from.
+_MEMORY: Final = 90 * 86_400.0
 
 
 class Attempts:
@@ -14,6 +19,9 @@ class Attempts:
 
     An address from which the account was signed in to before has an allowance of its own, so that
     whoever guesses at an account from elsewhere does not lock its owner out.
+
+    Counts are kept in `rates`, known addresses in `known`; neither learns who it is about. While
+    `rates` is away each process counts by itself, while `known` is away nobody is known.
     """
 
     def __init__(
@@ -21,37 +29,53 @@ class Attempts:
         *,
         account: Rate,
         address: Rate,
-        capacity: int = 100_000,
+        rates: RateLimitStore,
+        known: CacheStore,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._account = account
         self._address = address
-        self._store = MemoryRateLimitStore(max_keys=capacity)
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._capacity = capacity
+        self._rates = rates
+        self._known = known
+        self._alone = MemoryRateLimitStore()
         self._clock = clock
 
     async def admit(self, account: str, address: str) -> None:
         """Count an attempt; RESOURCE_EXHAUSTED where there were too many."""
-        await self._take(f"address {address}", self._address)
-        owner = (account, address) in self._known
-        key = f"account {account} at {address}" if owner else f"account {account}"
-        await self._take(key, self._account)
+        await self._take(_key("address", address), self._address)
+        if await self._is_owner(account, address):
+            await self._take(_key("account", account, address), self._account)
+        else:
+            await self._take(_key("account", account), self._account)
 
-    def succeeded(self, account: str, address: str) -> None:
+    async def succeeded(self, account: str, address: str) -> None:
         """Remember where the owner signs in from."""
-        self._known[account, address] = None
-        self._known.move_to_end((account, address))
-        while len(self._known) > self._capacity:
-            self._known.popitem(last=False)
+        try:
+            await self._known.set(_key("owner", account, address), b"1", ttl=_MEMORY)
+        except UnavailableError:
+            return  # then from the next time on
+
+    async def _is_owner(self, account: str, address: str) -> bool:
+        try:
+            return await self._known.get(_key("owner", account, address)) is not None
+        except UnavailableError:
+            return False
 
     async def _take(self, key: str, rate: Rate) -> None:
-        now = round(self._clock.monotonic() * 1e9)
-        _, wait, *_ = await self._store.take(key, (rate,), 1, now)
+        question = key, (rate,), 1, round(self._clock.monotonic() * 1e9), 0
+        try:
+            _, wait, *_ = await self._rates.take(*question)
+        except UnavailableError:
+            _, wait, *_ = await self._alone.take(*question)
         if wait:
             raise TooManyAttemptsError(
                 "too many attempts to sign in, wait a little", retry_after=wait / 1e9
             )
+
+
+def _key(kind: str, *who: str) -> str:
+    """Return a key of fixed length that names nobody."""
+    return f"login:{kind}:{blake2b(repr(who).encode(), digest_size=16).hexdigest()}"
 
 
 class TooManyAttemptsError(ServiceError):

@@ -66,7 +66,7 @@ class AuthServicer(rpc.AuthServiceServicer):
             raise UnauthenticatedError(
                 "the email or the password is wrong", reason="CREDENTIALS_INVALID"
             )
-        self._attempts.succeeded(email, address)
+        await self._attempts.succeeded(email, address)
         async with self._units() as work:
             session, refresh = await self._sessions.begin(work, account["id"])
         return self._pair(account, session, refresh)
@@ -97,8 +97,12 @@ class AuthServicer(rpc.AuthServiceServicer):
         self, request: pb.RotateKeysRequest, context: Context
     ) -> pb.RotateKeysResponse:
         """Let the next key sign."""
-        await asyncio.to_thread(self._keys.rotate)
+        await asyncio.to_thread(self._rotate)
         return pb.RotateKeysResponse(key_id=str(self._keys.signing_key.kid))
+
+    def _rotate(self) -> None:
+        self._keys.reload()  # another process may have rotated them
+        self._keys.rotate()
 
     async def ListRevocations(
         self, request: pb.ListRevocationsRequest, context: Context

@@ -51,6 +51,8 @@ def build(runtime: Runtime) -> Service:
         attempts=Attempts(
             account=Rate(settings.login_attempts_per_minute, per=60.0),
             address=Rate(settings.login_attempts_per_address, per=60.0),
+            rates=runtime.engines.rates,
+            known=runtime.engines.cache,
         ),
         keys=keys,
         signer=TokenSigner(keys, issuer="users", audience=AUDIENCE),

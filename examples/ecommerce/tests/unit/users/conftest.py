@@ -8,6 +8,7 @@ from prodkit.policies.rate_limiter import Rate
 from prodkit.security.keys import KeySet
 from prodkit.security.passwords import PasswordHasher
 from prodkit.security.tokens import TokenSigner, TokenVerifier
+from prodkit.stores.memory import MemoryCacheStore, MemoryRateLimitStore
 from prometheus_client import CollectorRegistry
 from shop_doubles import calling
 
@@ -51,7 +52,13 @@ async def shop(open_database, clock, events, passwords):
         units=units,
         sessions=sessions,
         passwords=passwords,
-        attempts=Attempts(account=Rate(5, per=60.0), address=Rate(20, per=60.0), clock=clock),
+        attempts=Attempts(
+            account=Rate(5, per=60.0),
+            address=Rate(20, per=60.0),
+            rates=MemoryRateLimitStore(),
+            known=MemoryCacheStore(clock=clock),
+            clock=clock,
+        ),
         keys=keys,
         signer=TokenSigner(keys, issuer="users", audience="shop", clock=clock),
     )

@@ -1,6 +1,7 @@
 import pytest
-from prodkit.errors import Code, UnauthenticatedError
+from prodkit.errors import Code, UnauthenticatedError, UnavailableError
 from prodkit.policies.rate_limiter import Rate
+from prodkit.stores.memory import MemoryCacheStore, MemoryRateLimitStore
 
 from ecommerce.contract.users.v1 import users_pb2 as pb
 from ecommerce.users.attempts import Attempts, TooManyAttemptsError
@@ -10,7 +11,25 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def attempts(clock):
-    return Attempts(account=Rate(5, per=60.0), address=Rate(20, per=60.0), capacity=50, clock=clock)
+    return made(clock, MemoryRateLimitStore(), MemoryCacheStore(clock=clock))
+
+
+def made(clock, rates, known):
+    account, address = Rate(5, per=60.0), Rate(20, per=60.0)
+    return Attempts(account=account, address=address, rates=rates, known=known, clock=clock)
+
+
+class Away:
+    """A store that is not to be had."""
+
+    async def take(self, *question):
+        raise UnavailableError("away")
+
+    async def get(self, key):
+        raise UnavailableError("away")
+
+    async def set(self, key, value, *, ttl):
+        raise UnavailableError("away")
 
 
 async def admitted(attempts, account, address, times):
@@ -49,16 +68,42 @@ async def test_the_wait_that_is_told_is_long_enough(attempts, clock):
 
 
 async def test_who_guesses_from_elsewhere_does_not_lock_the_owner_out(attempts):
-    attempts.succeeded("ann", "192.0.2.1")
+    await attempts.succeeded("ann", "192.0.2.1")
     await admitted(attempts, "ann", "198.51.100.7", 10)
     assert await admitted(attempts, "ann", "198.51.100.8", 1) == 0
     assert await admitted(attempts, "ann", "192.0.2.1", 10) == 5
 
 
-async def test_no_more_addresses_are_remembered_than_there_is_room_for(attempts):
-    for number in range(200):
-        attempts.succeeded(f"user-{number}", "192.0.2.1")
-    assert len(attempts._known) == 50
+async def test_processes_that_share_their_stores_count_together(clock):
+    stores = MemoryRateLimitStore(), MemoryCacheStore(clock=clock)
+    one, other = made(clock, *stores), made(clock, *stores)
+    assert await admitted(one, "ann", "198.51.100.7", 3) == 3
+    assert await admitted(other, "ann", "198.51.100.8", 3) == 2
+    await one.succeeded("ann", "192.0.2.1")
+    assert await admitted(other, "ann", "192.0.2.1", 10) == 5
+
+
+async def test_while_the_stores_are_away_each_process_counts_by_itself(clock):
+    attempts = made(clock, Away(), Away())
+    await attempts.succeeded("ann", "192.0.2.1")
+    assert await admitted(attempts, "ann", "192.0.2.1", 10) == 5
+
+
+async def test_stores_do_not_learn_who_signs_in(clock):
+    rates, known, asked = MemoryRateLimitStore(), MemoryCacheStore(clock=clock), []
+
+    class Listening:
+        async def take(self, key, *rest):
+            asked.append(key)
+            return await rates.take(key, *rest)
+
+    attempts = made(clock, Listening(), known)
+    await attempts.succeeded("ann@example.com", "192.0.2.1")
+    await attempts.admit("ann@example.com", "192.0.2.1")
+    told = " ".join([*asked, *known._values])
+    assert len(asked) == 2
+    assert "ann" not in told
+    assert "192.0.2" not in told
 
 
 async def refusal(shop, email, password="wrong", **options):
