@@ -9,6 +9,9 @@ BENCH_READY := $(BENCH)/.ready
 # So do the tools of `make mutants`.
 MUTANTS := .venv-mutants
 MUTANTS_READY := $(MUTANTS)/.ready
+# And those of `make docs`.
+DOCS := .venv-docs
+DOCS_READY := $(DOCS)/.ready
 # What `make cover` runs; `make test` runs the rest after it.
 COVERED := tests/unit/policies tests/unit/test_*.py tests/unit/stores/test_memory_*.py
 SHOP := examples/ecommerce
@@ -16,7 +19,7 @@ RUN := $(BIN)/python -m
 # Compiled once, started many times: tests and demo start processes, and compiling takes them seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-full test test-slow cover mutants lint format types proto servers bench lock clean help
+.PHONY: demo demo-full test test-slow cover mutants lint format types proto servers bench docs docs-serve lock clean help
 
 help: ## What can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -68,6 +71,13 @@ bench: $(BENCH_READY) servers ## prodkit beside its floor and its peers; writes 
 	$(BENCH)/bin/python -m benchmarks.policies
 	$(BENCH)/bin/python -m benchmarks.behaviour
 	$(BENCH)/bin/python -m benchmarks.engines
+	$(RUN) benchmarks.orders
+
+docs: $(DOCS_READY) ## The documentation, into site/: every link checked, nothing fetched from elsewhere
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+
+docs-serve: $(DOCS_READY) ## The documentation on http://localhost:8000, built anew as it is written
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve
 
 lock: $(READY) ## Renew the pinned requirements; they name no registry
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --upgrade \
@@ -76,9 +86,11 @@ lock: $(READY) ## Renew the pinned requirements; they name no registry
 	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/bench.lock
 	$(BIN)/uv pip compile pyproject.toml --extra sql --group mutants --universal --upgrade \
 	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/mutants.lock
+	$(BIN)/uv pip compile --group docs --universal --upgrade \
+	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/docs.lock
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) $(BENCH) $(MUTANTS) mutants mutants.log .coverage $(SHOP)/var .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(MUTANTS) $(DOCS) site mutants mutants.log .coverage $(SHOP)/var .mypy_cache .ruff_cache .hypothesis
 
 # uv comes by pip, pinned by hash as everything after it; a clone needs Python and a registry.
 $(READY): requirements/bootstrap.lock requirements/dev.lock pyproject.toml $(SHOP)/pyproject.toml
@@ -99,4 +111,9 @@ $(MUTANTS_READY): $(READY) requirements/mutants.lock
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(MUTANTS)
 	$(BIN)/uv pip install --quiet --python $(MUTANTS)/bin/python --compile-bytecode --require-hashes -r requirements/mutants.lock
 	$(BIN)/uv pip install --quiet --python $(MUTANTS)/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DOCS_READY): $(READY) requirements/docs.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(DOCS)
+	$(BIN)/uv pip install --quiet --python $(DOCS)/bin/python --compile-bytecode --require-hashes -r requirements/docs.lock
 	@touch $@

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -28,6 +31,13 @@ PEERS = (
     "tenacity",
     "throttled-py",
 )
+
+#: What each server is asked for its version.
+SERVERS = {
+    "Redis": ["redis-server", "--version"],
+    "PostgreSQL": ["sh", "-c", "/usr/lib/postgresql/*/bin/postgres --version"],
+    "RabbitMQ": ["dpkg-query", "--show", "--showformat=${Version}", "rabbitmq-server"],
+}
 
 
 def versioned(name: str) -> str:
@@ -55,6 +65,21 @@ def surroundings() -> str:
         f"{platform.system()} {platform.release().partition('-')[0]}, "
         f"{platform.python_implementation()} {platform.python_version()}"
     )
+
+
+def versions(names: Sequence[str]) -> str:
+    """Return these libraries with their versions, in one sentence's worth."""
+    return ", ".join(f"{name} {version(name)}" for name in names)
+
+
+def server_versions() -> str:
+    """Return the servers that private ones are started from, with their versions."""
+    found = []
+    for name, command in SERVERS.items():
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        number = re.search(r"\d+\.\d+(\.\d+)?", said)
+        found.append(f"{name} {number[0] if number else 'of unknown version'}")
+    return ", ".join(found)
 
 
 def libraries() -> str:
