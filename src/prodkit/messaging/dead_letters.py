@@ -44,11 +44,14 @@ class DeadLetters:
             raise self._missing(tag)
 
     async def replay_all(self) -> int:
-        """Replay what is there now; return how many. What dies again meanwhile is left alone."""
-        letters = await self.list(limit=2**31)
-        for dead in letters:
-            await self._broker.replay(self.queue, dead.letter.tag)
-        return len(letters)
+        """Replay what is there now; return how many.
+
+        What dies again meanwhile is left alone, and what another replays or drops is not counted.
+        """
+        replayed = 0
+        for dead in await self.list(limit=2**31):
+            replayed += await self._broker.replay(self.queue, dead.letter.tag)
+        return replayed
 
     async def drop(self, tag: int) -> None:
         """Delete it for good. Raises NotFoundError."""

@@ -9,30 +9,24 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, exists, func, select, update
+from sqlalchemy import Row, exists, select, update
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
-from prodkit.data.database import Database, shared_time
+from prodkit.data.database import Database, Transaction, shared_time, time_expression
 from prodkit.data.tasks import Loop
 from prodkit.errors import AbortedError, ServiceError, UnavailableError
 from prodkit.messaging import outbox_leases
 from prodkit.messaging.event import new_id
 from prodkit.messaging.outbox import Outbox, outbox
+from prodkit.messaging.outbox_backlog import Backlog, read_backlog
 from prodkit.messaging.outbox_bell import OutboxBell
 from prodkit.transports.broker import Broker, Message
+
+__all__ = ["Backlog", "OutboxRelay"]
 
 _log = logging.getLogger("prodkit.messaging")
 _RETRY_INITIAL = 0.5
 _RETRY_MAX = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What waits in an outbox: how many events, the age of the oldest in seconds, how many fail."""
-
-    pending: int = 0
-    age: float = 0.0
-    failing: int = 0
 
 
 @dataclass(slots=True)
@@ -143,20 +137,20 @@ class OutboxRelay:
 
     async def _read(self) -> Sequence[Row[Any]]:
         """Return the next events whose subject is not held by an earlier one that waits."""
-        now, earlier = self._clock.wall(), outbox.alias()
-        held = exists().where(
-            earlier.c.subject == outbox.c.subject,
-            earlier.c.sent_at.is_(None),
-            earlier.c.seq <= outbox.c.seq,
-            earlier.c.next_attempt > now,
-        )
-        statement = (
-            select(outbox)
-            .where(outbox.c.sent_at.is_(None), outbox.c.partition.in_(self._partitions), ~held)
-            .order_by(outbox.c.seq)
-            .limit(self._batch)
-        )
+        earlier = outbox.alias()
         async with self._database.read() as tx:
+            held = exists().where(
+                earlier.c.subject == outbox.c.subject,
+                earlier.c.sent_at.is_(None),
+                earlier.c.seq <= outbox.c.seq,
+                earlier.c.next_attempt > time_expression(tx, self._clock),
+            )
+            statement = (
+                select(outbox)
+                .where(outbox.c.sent_at.is_(None), outbox.c.partition.in_(self._partitions), ~held)
+                .order_by(outbox.c.seq)
+                .limit(self._batch)
+            )
             return (await tx.execute(statement)).all()
 
     async def _publish(self, rows: Sequence[Row[Any]]) -> None:
@@ -203,35 +197,34 @@ class OutboxRelay:
         # A mark says only what is true, whoever holds the lease by now: it needs no fence.
         if not outcome.sent and not outcome.failed:
             return
-        now, sent = self._clock.wall(), outcome.sent
         async with self._database.transaction() as tx:
-            if sent:
-                await tx.execute(update(outbox).where(outbox.c.seq.in_(sent)).values(sent_at=now))
+            if outcome.sent:
+                sent_at = time_expression(tx, self._clock)
+                done = outbox.c.seq.in_(outcome.sent)
+                await tx.execute(update(outbox).where(done).values(sent_at=sent_at))
             for row, error in outcome.failed.values():
-                delay = min(_RETRY_MAX, _RETRY_INITIAL * 2.0 ** min(row.attempts, 16))
-                _log.warning("%s %s is held back: %s", row.type, row.id, error.message)
-                values = {
-                    "attempts": row.attempts + 1,
-                    "next_attempt": now + delay,
-                    "error": error.message[:500].replace("\0", "?"),
-                }
-                waiting = (outbox.c.seq == row.seq, outbox.c.sent_at.is_(None))
-                await tx.execute(update(outbox).where(*waiting).values(values))
+                await self._hold_back(tx, row, error)
+
+    async def _hold_back(self, tx: Transaction, row: Row[Any], error: ServiceError) -> None:
+        # The message of an error may be shown to strangers: its notes say which queue.
+        told = "; ".join(getattr(error, "__notes__", [error.message]))
+        _log.warning("%s %s is held back: %s", row.type, row.id, told)
+        delay = min(_RETRY_MAX, _RETRY_INITIAL * 2.0 ** min(row.attempts, 16))
+        values = {
+            "attempts": row.attempts + 1,
+            "next_attempt": time_expression(tx, self._clock) + delay,
+            "error": told[:500].replace("\0", "?"),
+        }
+        waiting = (outbox.c.seq == row.seq, outbox.c.sent_at.is_(None))
+        await tx.execute(update(outbox).where(*waiting).values(values))
 
     async def _report(self) -> None:
         now = self._clock.monotonic()
         if now < self._report_at:
             return
         self._report_at = now + 5.0
-        waiting = select(
-            func.count().label("pending"),
-            func.min(outbox.c.created_at).label("oldest"),
-            func.count().filter(outbox.c.attempts > 0).label("failing"),
-        ).where(outbox.c.sent_at.is_(None))
         async with self._database.read() as tx:
-            row = (await tx.execute(waiting)).one()
-        age = max(0.0, self._clock.wall() - row.oldest) if row.pending else 0.0
-        self.backlog = Backlog(row.pending, age, row.failing)
+            self.backlog = await read_backlog(tx, self._clock)
 
     def _is_optional(self, type_: str) -> bool:
         return any(fnmatchcase(type_, pattern) for pattern in self._optional)

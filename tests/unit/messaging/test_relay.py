@@ -26,6 +26,7 @@ class Broker:
     def __init__(self):
         self.published, self.batches, self.refuse, self.away = [], 0, set(), False
         self.before = lambda: None
+        self.refusal = InvalidArgumentError("refused")
 
     async def publish(self, messages, /, *, mandatory=True):
         self.batches += 1
@@ -33,7 +34,7 @@ class Broker:
         if self.away:
             raise UnavailableError("away")
         if mandatory and any(each.id in self.refuse for each in messages):
-            raise InvalidArgumentError("refused")
+            raise self.refusal
         self.published.extend(messages)
 
     @property
@@ -162,6 +163,18 @@ async def test_a_poisoned_event_is_tried_less_and_less_often(
     assert row.error == "refused"
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert told == ["order.created 1 is held back: refused"] * 9
+
+
+async def test_a_refusal_is_told_with_its_notes(units, relay, sink, database, caplog):
+    await record(units, event("1"))
+    sink.refuse = {"1"}
+    sink.refusal.add_note("the broker has no queue mail")
+    await relay._turn()
+    assert "order.created 1 is held back: the broker has no queue mail" in caplog.messages
+    async with database.read() as tx:
+        assert (await tx.execute(select(outbox.c.error))).scalar_one() == (
+            "the broker has no queue mail"
+        )
 
 
 async def test_optional_types_need_no_subscriber_and_keep_their_order(units, database, store, sink):
