@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from prodkit.alarms import Alarms
 from prodkit.call import Call
 from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
 from prodkit.errors import DeadlineExceededError
@@ -33,13 +34,14 @@ class Deadline:
     DeadlineExceededError; what the call did until then is unknown.
     """
 
-    __slots__ = ("_clock", "_limit")
+    __slots__ = ("_alarms", "_clock", "_limit")
 
     traits = Trait.LIMITS_CALL
 
     def __init__(self, limit: float | timedelta, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._limit = seconds("limit", limit)
         self._clock = clock
+        self._alarms = Alarms(clock, self._limit)
 
     @property
     def limit(self) -> float:
@@ -49,13 +51,20 @@ class Deadline:
     def reconfigure(self, *, limit: float | timedelta) -> None:
         """Change the limit for the calls that come from now on."""
         self._limit = seconds("limit", limit)
+        self._alarms = Alarms(self._clock, self._limit)
 
     async def __call__(self, call: Call, proceed: Next[T]) -> T:
         """Let `call` proceed under the sooner of its own deadline and this one."""
-        remaining = self._shorten(call)
-        if remaining <= 0:
+        now, end = self._clock.monotonic(), call.deadline
+        remaining = self._limit if end is None else end - now
+        if remaining >= self._limit:
+            remaining = self._limit
+            call.deadline = end = now + remaining
+            alarm = self._alarms.set(end)
+        elif remaining > 0:
+            alarm = Alarm(self._clock, remaining)
+        else:
             raise self._missed(call, remaining)
-        alarm = Alarm(self._clock, remaining)
         call.on_first_message(alarm.disarm)
         try:
             return await proceed(call)
@@ -65,13 +74,6 @@ class Deadline:
             raise
         finally:
             alarm.stop()
-
-    def _shorten(self, call: Call) -> float:
-        now = self._clock.monotonic()
-        if call.deadline is None or call.deadline - now > self._limit:
-            call.deadline = now + self._limit
-            return self._limit
-        return call.deadline - now
 
     @staticmethod
     def _missed(call: Call, remaining: float) -> DeadlineExceededError:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from prodkit.alarms import Alarms
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.errors import DeadlineExceededError
 from prodkit.events import Event
 from prodkit.pipeline import Next
@@ -33,13 +34,14 @@ class Timeout:
     attempt took effect is unknown. For the time of the whole call use Deadline.
     """
 
-    __slots__ = ("_clock", "_limit")
+    __slots__ = ("_alarms", "_clock", "_limit")
 
     traits = Trait.LIMITS_ATTEMPT
 
     def __init__(self, limit: float | timedelta, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._limit = seconds("limit", limit)
         self._clock = clock
+        self._alarms = Alarms(clock, self._limit)
 
     @property
     def limit(self) -> float:
@@ -49,13 +51,14 @@ class Timeout:
     def reconfigure(self, *, limit: float | timedelta) -> None:
         """Change the limit for the calls that come from now on."""
         self._limit = seconds("limit", limit)
+        self._alarms = Alarms(self._clock, self._limit)
 
     async def __call__(self, call: Call, proceed: Next[T]) -> T:
         """Let `call` proceed for one attempt."""
         whole = call.deadline
         end = self._clock.monotonic() + self._limit
         call.deadline = end if whole is None else min(whole, end)
-        alarm = Alarm(self._clock, self._limit)
+        alarm = self._alarms.set(end)
         call.on_first_message(alarm.disarm)
         try:
             return await proceed(call)

@@ -24,7 +24,7 @@ from prodkit.transports.problem import CODE_OF_STATUS
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: What the endpoint of the current task is to be called with. Not a part of the call: endpoints that
+#: What the endpoint of the current task is to be called with. No part of the call: endpoints that
 #: call each other side by side answer one call.
 _ARGUMENTS: ContextVar[tuple[tuple[Any, ...], dict[str, Any]]] = ContextVar("prodkit_arguments")
 
