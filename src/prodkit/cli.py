@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from prodkit import cli_dlq
+from prodkit import cli_dlq, cli_saga
+from prodkit.cli_output import fail
 from prodkit.errors import ConfigurationError, ServiceError
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_dlq.app, name="dlq")
+app.add_typer(cli_saga.app, name="saga")
 
 
 @app.callback()
@@ -41,16 +43,16 @@ def proto(
     try:
         from prodkit.contract.compile import CompileError, MissingToolError, compile_contracts
     except ImportError as error:
-        _fail(2, f"{error.name} is missing: pip install 'prodkit-services[grpc]'")
+        fail(2, f"{error.name} is missing: pip install 'prodkit-services[grpc]'")
     try:
         generated = compile_contracts(paths, root or [Path()])
     except CompileError as error:
-        _fail(1, str(error))
+        fail(1, str(error))
     except (MissingToolError, ValueError, OSError) as error:
-        _fail(2, str(error))
+        fail(2, str(error))
     stale = [file for file in generated if not file.current()]
     if check and stale:
-        _fail(1, "\n".join(f"out of date: {file.path}" for file in stale))
+        fail(1, "\n".join(f"out of date: {file.path}" for file in stale))
     for file in stale:
         file.write()
         typer.echo(file.path)
@@ -73,20 +75,15 @@ def migrate(
         from prodkit.data.database import Database
         from prodkit.data.migrations import migrate as run
     except ImportError as error:
-        _fail(2, f"{error.name} is missing: pip install 'prodkit-services[sql]'")
+        fail(2, f"{error.name} is missing: pip install 'prodkit-services[sql]'")
     try:
         ran = asyncio.run(run(Database(url), versions, wait=wait))
     except ConfigurationError as error:
-        _fail(2, str(error))
+        fail(2, str(error))
     except ServiceError as error:
-        _fail(1, "\n".join(getattr(error, "__notes__", [error.message])))  # notes say where
+        fail(1, "\n".join(getattr(error, "__notes__", [error.message])))  # notes say where
     for revision in ran:
         typer.echo(revision)
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
 
 
 def main() -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prodkit.errors import ConfigurationError, NotFoundError, ServiceError
+from prodkit.cli_output import Json, fail, printable, run, shown_time, shown_url, tell
+from prodkit.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from prodkit.messaging.dead_letters import DeadEvent, DeadLetters
@@ -45,25 +44,31 @@ def list_(
     exchange: Exchange = _EXCHANGE,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 100,
     after: Annotated[int, typer.Option("--after", help="Only tags above this one.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """List dead letters, oldest first: tag, when, attempts, type, subject, id, reason."""
 
     async def show(letters: DeadLetters) -> None:
         for dead in await letters.list(limit=limit, after=after):
-            typer.echo(_line(dead))
+            tell(_facts(dead)) if as_json else typer.echo(_line(dead))
 
     _run(queue, broker, exchange, show)
 
 
 @app.command()
-def show(queue: Queue, tag: Tag, broker: Where, exchange: Exchange = _EXCHANGE) -> None:
+def show(
+    queue: Queue, tag: Tag, broker: Where, exchange: Exchange = _EXCHANGE, as_json: Json = False
+) -> None:
     """Show one dead letter whole, its message included."""
 
     async def show_it(letters: DeadLetters) -> None:
         found = await letters.list(limit=1, after=tag - 1)
         if not found or found[0].letter.tag != tag:
             raise NotFoundError(f"queue {queue} has no dead letter {tag}")
-        typer.echo("\n".join(_details(found[0])))
+        if as_json:
+            tell(_facts(found[0]))
+        else:
+            typer.echo("\n".join(_details(found[0])))
 
     _run(queue, broker, exchange, show_it)
 
@@ -78,7 +83,7 @@ def replay(
 ) -> None:
     """Put one dead letter, or all, back into the queue, attempts at zero."""
     if (tag is None) != every:
-        _fail(2, "say which dead letter to replay: a tag, or --all")
+        fail(2, "say which dead letter to replay: a tag, or --all")
 
     async def again(letters: DeadLetters) -> None:
         if tag is None:
@@ -105,14 +110,7 @@ def _run(
     queue: str, url: str, exchange: str, work: Callable[[DeadLetters], Awaitable[None]]
 ) -> None:
     logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # what it tells is told below
-    try:
-        asyncio.run(_work(queue, url, exchange, work))
-    except ConfigurationError as error:
-        _fail(2, str(error))
-    except ServiceError as error:
-        _fail(1, "\n".join(getattr(error, "__notes__", [error.message])))
-    except ImportError as error:
-        _fail(2, f"{error.name} is missing: pip install 'prodkit-services[rabbitmq,sql]'")
+    run(_work(queue, url, exchange, work), extra="rabbitmq,sql")
 
 
 async def _work(
@@ -139,15 +137,9 @@ def _broker(url: str, exchange: str) -> AmqpBroker | EmbeddedBroker:
     if not path.is_file():  # it would be created
         raise ConfigurationError(
             "the broker must be an amqp:// URL, or the file of an embedded broker that exists,"
-            f" not {_shown(url)!r}"
+            f" not {shown_url(url)!r}"
         )
     return EmbeddedBroker(path)
-
-
-def _shown(url: str) -> str:
-    """Return a URL without what may be a password."""
-    scheme, found, rest = url.partition("://")
-    return f"{scheme}://..." if found and "@" in rest else url
 
 
 def _line(dead: DeadEvent) -> str:
@@ -155,43 +147,37 @@ def _line(dead: DeadEvent) -> str:
     message = letter.message
     words = (
         str(letter.tag),
-        _time(letter.at),
+        shown_time(letter.at),
         str(letter.attempts),
         message.type,
         message.key or "-",
         message.id,
         letter.reason,
     )
-    return "\t".join(_printable(word) for word in words)
+    return "\t".join(printable(word) for word in words)
 
 
-def _details(dead: DeadEvent) -> list[str]:
+def _facts(dead: DeadEvent) -> dict[str, object]:
     letter = dead.letter
     message = letter.message
-    facts = {
-        "tag": str(letter.tag),
+    return {
+        "tag": letter.tag,
         "queue": letter.queue,
-        "at": _time(letter.at),
-        "attempts": str(letter.attempts),
+        "at": shown_time(letter.at),
+        "attempts": letter.attempts,
         "reason": letter.reason,
         "id": message.id,
         "type": message.type,
         "subject": message.key,
-        **dict(message.headers),
+        "headers": dict(message.headers),
+        "body": message.body.decode(errors="backslashreplace"),
     }
-    body = message.body.decode(errors="backslashreplace")
-    return [*(f"{name}: {_printable(value)}" for name, value in facts.items()), _printable(body)]
 
 
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-
-
-def _printable(text: str) -> str:
-    """Return `text` so that it stays on its line, and commands no terminal."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
-
-
-def _fail(code: int, message: str) -> NoReturn:
-    typer.echo(message, err=True)
-    raise typer.Exit(code)
+def _details(dead: DeadEvent) -> list[str]:
+    facts = _facts(dead)
+    body = facts.pop("body")
+    headers = dead.letter.message.headers
+    del facts["headers"]
+    lines = [f"{name}: {printable(str(value))}" for name, value in {**facts, **headers}.items()]
+    return [*lines, printable(str(body))]

@@ -1,4 +1,5 @@
 import asyncio
+import json
 
 import pytest
 from typer.testing import CliRunner
@@ -55,6 +56,14 @@ def test_a_letter_is_shown_whole(dlq):
     lines = dlq("show", "mail", "2")
     assert "traceparent: 00-t-s-01" in lines
     assert '"data":{"n":1}' in lines[-1]
+
+
+def test_json_is_one_object_a_line(dlq):
+    found = [json.loads(line) for line in dlq("list", "mail", "--json")]
+    assert [each["tag"] for each in found] == [1, 2, 3]
+    assert found[1]["reason"] == "KeyError\nno. 1 \x1b[31m"
+    assert found[1]["headers"] == {"traceparent": "00-t-s-01"}
+    assert [json.loads(line) for line in dlq("show", "mail", "2", "--json")] == [found[1]]
 
 
 def test_letters_are_replayed_and_dropped(dlq, path):

@@ -14,6 +14,7 @@ from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Database, Transaction
 from prodkit.data.saga import Saga, SagaStatus
+from prodkit.data.saga_desk import SagaDesk
 from prodkit.data.saga_driver import SagaDriver
 from prodkit.data.saga_steps import SagaSteps
 from prodkit.data.saga_store import SagaStore
@@ -164,9 +165,8 @@ class SagaRunner:
             await self._clock.sleep(pause)
 
     async def resume(self, id_: str) -> None:
-        """Try again what left a saga in need of attention. Raises NotFoundError."""
-        if not await self.store.resume(id_):
-            raise NotFoundError(f"no saga {id_} that needs attention")
+        """Try again what left a saga in need of attention: `SagaDesk.retry`, and look at once."""
+        await SagaDesk(self.store.database, clock=self._clock).retry(id_)
         self.wake()
 
     async def purge(self, tx: Transaction, /, *, limit: int = 1000) -> int:

@@ -112,15 +112,6 @@ class SagaStore:
         async with self.database.transaction() as tx:
             await tx.execute(update(sagas).where(*mine).values(lease_until=0.0, owner=""))
 
-    async def resume(self, id_: str) -> bool:
-        """Put a saga that needs attention back to work, where it stopped; say whether it did."""
-        needy = (sagas.c.id == id_, sagas.c.status == SagaStatus.NEEDS_ATTENTION.value)
-        async with self.database.transaction() as tx:
-            now = time_expression(tx, self._clock)
-            values = {"status": sagas.c.phase, "attempts": 0, "next_attempt": now}
-            done = await tx.execute(update(sagas).where(*needy).values(values))
-        return done.rowcount > 0
-
     async def counts(self) -> dict[SagaStatus, int]:
         """Return how many sagas there are in each status that is not the end of the story."""
         statement = (

@@ -293,8 +293,10 @@ async def test_a_compensation_that_keeps_failing_needs_attention_and_can_be_resu
     await runner.resume("s1")
     assert (await runner.drive("s1", within=10)).status is SagaStatus.COMPENSATED
     assert world.effects == {}
-    with pytest.raises(NotFoundError):
+    with pytest.raises(FailedPreconditionError):
         await runner.resume("s1")
+    with pytest.raises(NotFoundError):
+        await runner.resume("s2")
 
 
 async def test_what_json_cannot_hold_is_the_steps_failure(database, clock):
