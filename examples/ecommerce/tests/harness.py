@@ -20,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[1]
 MESHES = ("local", "grpc")
+#: The same, and over PostgreSQL, Redis and RabbitMQ in one process and in several.
+SHOPS = (*MESHES, "engines", "fleet")
 #: Whose pages may call the API of the shop that tests share.
 ORIGIN = "https://pages.example"
 ADDRESS = {
@@ -254,9 +256,15 @@ class Shop:
 
     # what operators see
 
+    @property
+    def metrics_urls(self) -> list[str]:
+        """Where the processes of the shop show their metrics."""
+        return [f"{self.url}/metrics"]
+
     def metric(self, name: str, /, **labels: str) -> float:
         """Return the sum of the samples called `name` that bear `labels`."""
-        families = text_string_to_metric_families(self.api.get("/metrics").text)
+        pages = [self.api.get(url).text for url in self.metrics_urls]
+        families = [each for page in pages for each in text_string_to_metric_families(page)]
         samples = [sample for family in families for sample in family.samples]
         return sum(
             s.value for s in samples if s.name == name and labels.items() <= s.labels.items()

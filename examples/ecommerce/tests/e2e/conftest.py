@@ -1,4 +1,8 @@
-"""A shop per mesh for tests that only use it, and one's own for those that break it."""
+"""A shop per mesh for tests that only use it, and one's own for those that break it.
+
+Where it is worth it a test asks for more: `@pytest.mark.parametrize("shop", SHOPS, indirect=True)`
+runs it over servers as well, in one process ("engines") and in several ("fleet").
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,17 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from harness import MESHES, ORIGIN, Shop
+from servers import EnginesShop, Fleet, Servers
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL, Redis and RabbitMQ, for the whole run."""
+    servers = Servers()
+    try:
+        yield servers.start()
+    finally:
+        servers.close()
 
 
 @pytest.fixture(scope="session", params=MESHES)
@@ -18,18 +33,25 @@ def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shop]:
     """A running shop, over each mesh; shared, so leave its switches as you found them."""
-    folder = tmp_path_factory.mktemp("shop")
-    shop = Shop(
-        folder,
-        mesh=request.param,
-        spans_file=folder / "spans.jsonl",
-        cors_origins=json.dumps([ORIGIN]),
-        revocations_every=0.3,
-    )
+    shop = _shop(request, tmp_path_factory.mktemp("shop"))
     try:
         yield shop.start()
     finally:
         shop.close()
+
+
+def _shop(request: pytest.FixtureRequest, folder: Path) -> Shop:
+    settings: dict[str, object] = {
+        "spans_file": folder / "spans.jsonl",
+        "cors_origins": json.dumps([ORIGIN]),
+        "revocations_every": 0.3,
+    }
+    if request.param in MESHES:
+        return Shop(folder, mesh=request.param, **settings)
+    settings |= request.getfixturevalue("servers").settings()
+    return (
+        EnginesShop(folder, **settings) if request.param == "engines" else Fleet(folder, **settings)
+    )
 
 
 @pytest.fixture

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from harness import Shop, eventually
+import pytest
+from harness import SHOPS, Shop, eventually
+
+pytestmark = pytest.mark.parametrize("shop", SHOPS, indirect=True)
 
 
 def test_a_purchase_goes_through(shop: Shop) -> None:

@@ -237,6 +237,14 @@ class AmqpBroker:
             depths[queue] = waiting + (here.unsettled if here is not None else 0), dead
         return depths
 
+    async def depth(self, queue: str, /, *, ordered: bool = False) -> tuple[int, int]:
+        """Return how many messages and dead letters a queue that others declared holds.
+
+        As `depths` does, for who only looks. Raises FailedPreconditionError for a queue that does
+        not exist.
+        """
+        return await depth(self._in, Topology(self._exchange, queue, ordered, self._partitions))
+
     def _graveyard(self, queue: str) -> Graveyard:
         return Graveyard(self._in, self._exchange, queue)
 

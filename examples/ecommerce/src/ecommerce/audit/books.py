@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import httpx2
+from prodkit.data.database import Database, Transaction
+from sqlalchemy import text
+
+from ecommerce.audit.queues import queued
+from ecommerce.engines import database
+from ecommerce.peers import SERVICES
+from ecommerce.settings import ShopSettings
 
 Row: TypeAlias = dict[str, Any]
 
 #: Mails that are compared, the newest.
 MOST_MAILS: Final = 100_000
-SERVICES: Final = ("users", "catalog", "orders", "payments", "notifications")
 #: What is read of every service: work that has not ended, events that are not published.
 SAGAS: Final = """
     SELECT id, saga, status, step, reason, created_at FROM saga
@@ -43,8 +45,6 @@ QUERIES: Final = (
         "notifications",
         "SELECT id, subject, status, created_at FROM notifications WHERE status <> 'sent'",
     ),
-    ("messages", "broker", "SELECT queue, type, key, due FROM message"),
-    ("dead letters", "broker", "SELECT queue, type, key, reason FROM dead_letter"),
 )
 
 
@@ -69,30 +69,38 @@ class Books:
         return began <= self.now - self.limit
 
 
-def read(folder: Path, sandbox_url: str, *, limit: float) -> Books:
-    """Read all books. Raises sqlite3.Error, httpx2.HTTPError."""
+async def read(settings: ShopSettings, *, limit: float) -> Books:
+    """Read all books. Raises UnavailableError, httpx2.HTTPError, SQLAlchemyError."""
     # The world's first: whatever it has done, the shop had written down that it would ask.
-    with httpx2.Client(base_url=sandbox_url, timeout=10.0) as outside:
-        ledger = outside.get("/v1/ledger").raise_for_status().json()["entries"]
-        mails = outside.get("/sandbox/mailbox.json", params={"limit": MOST_MAILS})
+    async with httpx2.AsyncClient(base_url=settings.provider_url, timeout=10.0) as outside:
+        ledger = (await outside.get("/v1/ledger")).raise_for_status().json()["entries"]
+        mails = await outside.get("/sandbox/mailbox.json", params={"limit": MOST_MAILS})
         mailed = frozenset(m["subject"] for m in mails.raise_for_status().json()["messages"])
     now = time.time()
-    rows = {
-        "sagas": [row for name in SERVICES for row in _query(folder, name, SAGAS)],
-        "unsent": [row for name in SERVICES for row in _query(folder, name, UNSENT)],
-        **{name: list(_query(folder, owner, query)) for name, owner, query in QUERIES},
-    }
+    rows: dict[str, list[Row]] = {"sagas": [], "unsent": []}
+    for service in SERVICES:
+        await _read_one(database(settings, service), service, rows)
+    rows["messages"], rows["dead letters"] = await queued(settings, now)
     rows["orders"] = [{**row, "total": _total(row)} for row in rows["orders"]]
     busy = _busy([s for s in rows["sagas"] if s["created_at"] > now - limit], rows["payments"])
     return Books(now, limit, ledger, mailed, rows, busy)
 
 
-def _query(folder: Path, owner: str, statement: str) -> Iterator[Row]:
-    address = f"{(folder / owner).resolve().as_uri()}.db?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=5.0)) as connection:
-        connection.row_factory = sqlite3.Row
-        for row in connection.execute(statement):
-            yield dict(row)
+async def _read_one(books: Database, owner: str, rows: dict[str, list[Row]]) -> None:
+    """Read the books of one service, as they are at one instant."""
+    try:
+        async with books.read() as tx:
+            rows["sagas"] += await _query(tx, SAGAS)
+            rows["unsent"] += await _query(tx, UNSENT)
+            for name, whose, statement in QUERIES:
+                if whose == owner:
+                    rows[name] = await _query(tx, statement)
+    finally:
+        await books.stop()
+
+
+async def _query(tx: Transaction, statement: str) -> list[Row]:
+    return [dict(row) for row in (await tx.execute(text(statement))).mappings()]
 
 
 def _busy(sagas: list[Row], payments: list[Row]) -> frozenset[str]:

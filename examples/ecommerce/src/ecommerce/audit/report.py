@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
+import asyncio
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import httpx2
+from prodkit.errors import ServiceError
+from sqlalchemy.exc import SQLAlchemyError
 
 from ecommerce.audit.books import read
 from ecommerce.audit.checks import Finding, findings
+from ecommerce.settings import ShopSettings
 
 #: Seconds between looks.
 PAUSE = 0.5
@@ -18,24 +20,37 @@ PAUSE = 0.5
 MOST = 10
 
 
-def run(folder: Path, sandbox_url: str, *, limit: float, patience: float) -> int:
+def run(settings: ShopSettings, *, limit: float, patience: float) -> int:
     """Audit and print what was found; return 0 if all adds up, 1 if not, 2 without the books.
 
     A shop at work cannot be read at one instant, so what does not add up is read again for
     `patience` seconds. `limit` is how old, in seconds, what is half done may be.
     """
+    if settings.database_url is None and not (settings.data_dir / "orders.db").exists():
+        print(f"audit: the books cannot be read: there are none in {settings.data_dir}")
+        return 2
+    return asyncio.run(_run(settings, limit, patience))
+
+
+async def _run(settings: ShopSettings, limit: float, patience: float) -> int:
     until = time.monotonic() + patience
     while True:
         try:
-            found = findings(read(folder, sandbox_url, limit=limit))
-        except (sqlite3.Error, httpx2.HTTPError) as error:
-            print(f"audit: the books cannot be read: {error}")
+            found = findings(await read(settings, limit=limit))
+        except (ServiceError, SQLAlchemyError, httpx2.HTTPError) as error:
+            print(f"audit: the books cannot be read: {_said(error)}")
             return 2
         wrong = any(finding.wrong for finding in found)
         if not wrong or time.monotonic() >= until:
             print(table(found))
             return int(wrong)
-        time.sleep(PAUSE)
+        await asyncio.sleep(PAUSE)
+
+
+def _said(error: Exception) -> str:
+    """Return one line; the note of an error, if it has one, says where."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    return (notes[0] if notes else str(error)).partition("\n")[0]
 
 
 def table(found: Sequence[Finding]) -> str:
