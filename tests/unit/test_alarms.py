@@ -111,5 +111,6 @@ async def test_the_timer_does_not_keep_what_it_was_set_by():
         return weakref.ref(thing)
 
     kept = await asyncio.create_task(call())
+    await asyncio.sleep(0)  # the loop lets go of the task
     gc.collect()
     assert kept() is None
