@@ -106,9 +106,7 @@ def audit(
     from ecommerce.audit import report
 
     limit = settings.reservation_lifetime + 60.0 if limit is None else limit
-    raise SystemExit(
-        report.run(settings.data_dir, settings.provider_url, limit=limit, patience=patience)
-    )
+    raise SystemExit(report.run(settings, limit=limit, patience=patience))
 
 
 def main() -> None:
