@@ -69,8 +69,15 @@ class ShopSettings(ServiceSettings):
     )
     cors_origins: tuple[str, ...] = Field((), description="Origins whose pages may call the API.")
 
+    accounts_password: SecretStr | None = Field(
+        None,
+        description="Password of the first accounts (admin@example.com, staff@example.com,"
+        " customer@example.com), which are created if it is set; the demo's is known.",
+    )
+    sandbox_host: str = Field("127.0.0.1", description="Where the sandbox listens.")
     sandbox_port: int = Field(8081, ge=0, le=65535, description="Where the sandbox listens.")
     sandbox_url: str = Field("", description="The provider and gateways; the sandbox if empty.")
+    public_url: str = Field("", description="The front door as the sandbox sees it.")
     smtp_host: str = "127.0.0.1"
     smtp_port: int = Field(8025, ge=0, le=65535)
     provider_timeout: float = Field(1.5, gt=0, le=30, description="Patience with the provider.")
@@ -148,7 +155,8 @@ class ShopSettings(ServiceSettings):
     @property
     def webhook_url(self) -> str:
         """Where the sandbox reports to."""
-        return f"http://127.0.0.1:{self.port}/api/v1/webhooks/payments"
+        door = self.public_url or f"http://127.0.0.1:{self.port}"
+        return f"{door}/api/v1/webhooks/payments"
 
 
 def _parsed(url: SecretStr | None, parse: Callable[[str], object]) -> SecretStr | None:

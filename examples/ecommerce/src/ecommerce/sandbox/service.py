@@ -27,6 +27,7 @@ def build(settings: ShopSettings, *workers: Component) -> Service:
     switches = Switches.model_validate({})
     provider, mailbox = Provider(database, switches), Mailbox(database)
     client = httpx2.AsyncClient(timeout=5.0)
+    host = settings.sandbox_host
     secret = settings.webhook_secret.get_secret_value().encode()
     sender = WebhookSender(database, client, url=settings.webhook_url, secret=secret)
     return Service(
@@ -35,8 +36,10 @@ def build(settings: ShopSettings, *workers: Component) -> Service:
         settings=settings.model_copy(update={"drain_delay": 0.0}),
         resources=[database, Schema(database, metadata), Client("webhook client", client)],
         servers=[
-            HttpServer(create_app(provider, mailbox, switches), port=settings.sandbox_port),
-            MailServer(mailbox, port=settings.smtp_port),
+            HttpServer(
+                create_app(provider, mailbox, switches), host=host, port=settings.sandbox_port
+            ),
+            MailServer(mailbox, host=host, port=settings.smtp_port),
         ],
         workers=[
             Worker("webhooks", sender.deliver_due, interval=0.25),

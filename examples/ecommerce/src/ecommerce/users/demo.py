@@ -1,4 +1,4 @@
-"""The demo's accounts, whose password the whole world knows."""
+"""The first accounts of a shop; the password of the demo's the whole world knows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ ACCOUNTS: Final = {
 }
 
 
-class DemoAccounts:
-    """Creates the accounts that are not there yet; built in the demo environment alone."""
+class FirstAccounts:
+    """Creates the accounts that are not there yet; those that are keep their password."""
 
-    name = "demo accounts"
+    name = "first accounts"
 
-    def __init__(self, units: Units, passwords: PasswordHasher) -> None:
+    def __init__(self, units: Units, passwords: PasswordHasher, password: str) -> None:
         self._units = units
         self._passwords = passwords
+        self._password = password
 
     async def start(self) -> None:
         """Create what is missing."""
@@ -34,7 +35,7 @@ class DemoAccounts:
             async with self._units.database.read() as tx:
                 if await accounts.by_email(tx, email) is not None:
                     continue
-            hashed = await self._passwords.hash(PASSWORD)
+            hashed = await self._passwords.hash(self._password)
             try:
                 async with self._units() as work:
                     await accounts.add(

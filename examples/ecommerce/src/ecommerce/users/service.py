@@ -17,7 +17,7 @@ from ecommerce.runtime import AUDIENCE, Runtime
 from ecommerce.users import accounts
 from ecommerce.users.attempts import Attempts
 from ecommerce.users.auth_servicer import TOKEN_LIFETIME, AuthServicer
-from ecommerce.users.demo import DemoAccounts
+from ecommerce.users.demo import PASSWORD, FirstAccounts
 from ecommerce.users.metrics import UserMetrics
 from ecommerce.users.servicer import UserServicer
 from ecommerce.users.sessions import Sessions
@@ -67,14 +67,17 @@ def build(runtime: Runtime) -> Service:
         async with kit.units() as work:
             await sessions.purge(work)
 
-    demo = [DemoAccounts(kit.units, passwords)] if settings.environment == "demo" else []
+    known = PASSWORD if settings.environment == "demo" else ""
+    secret = settings.accounts_password
+    password = secret.get_secret_value() if secret is not None else known
+    first = [FirstAccounts(kit.units, passwords, password)] if password else []
     return kit.service(
         contract=[users_pb2],
         registrations=[
             lambda server: users_pb2_grpc.add_UserServiceServicer_to_server(users, server),
             lambda server: users_pb2_grpc.add_AuthServiceServicer_to_server(auth, server),
         ],
-        resources=[passwords, *demo],
+        resources=[passwords, *first],
         workers=[Worker("purge sessions", purge, interval=3600.0)],
         unheard=["user.*"],
         revoked=revoked,
