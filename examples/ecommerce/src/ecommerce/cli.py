@@ -11,6 +11,7 @@ from prodkit.errors import ConfigurationError, ServiceError
 from prodkit.service.settings import load_settings
 
 from ecommerce.peers import EVERYTHING
+from ecommerce.recovery import commands as recovery
 from ecommerce.settings import ShopSettings
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(recovery.app)
 
 ConfigDir = Annotated[
     Path, typer.Option("--config", help="The folder of default.yaml and <environment>.yaml.")

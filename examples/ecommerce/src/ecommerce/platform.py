@@ -20,6 +20,7 @@ from ecommerce.notifications import service as notifications
 from ecommerce.orders import service as orders
 from ecommerce.payments import service as payments
 from ecommerce.peers import GATEWAY, placed
+from ecommerce.recovery.unfinished import check_restored
 from ecommerce.runtime import Runtime
 from ecommerce.settings import ShopSettings
 from ecommerce.spans import FileSpanExporter
@@ -43,6 +44,7 @@ def build(settings: ShopSettings, *last: Component, only: Sequence[str] = ()) ->
     `only` are the services that it serves, all of them if there are none. Raises
     ConfigurationError.
     """
+    check_restored(settings)
     placement = placed(only, mesh=settings.mesh, grpc_port=settings.grpc_port, peers=settings.peers)
     runtime = Runtime(
         settings,

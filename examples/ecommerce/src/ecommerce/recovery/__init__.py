@@ -1,0 +1,1 @@
+"""`ecommerce backup` and `ecommerce restore`: all databases of the shop as of one instant."""
