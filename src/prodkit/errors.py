@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from prodkit.call import Call
@@ -201,6 +201,30 @@ class RejectedError(ServiceError):
 
 def _made_of(kind: type[RejectedError], *args: object) -> RejectedError:
     return kind.__new__(kind, *args)
+
+
+_Rejected = TypeVar("_Rejected", bound=RejectedError)
+_new = RejectedError.__new__
+
+
+def rejection(
+    kind: type[_Rejected],
+    message: str,
+    call: Call,
+    policy: str,
+    measured: float,
+    threshold: float,
+    retry_after: float | None,
+) -> _Rejected:
+    """Return `kind(message, call=call, ...)` in two fifths of the time, for who refuses crowds."""
+    error = _new(kind, message)
+    error.message = message
+    error.retry_after = retry_after
+    error.call = call
+    error.policy = policy
+    error.measured = measured
+    error.threshold = threshold
+    return error
 
 
 class CircuitOpenError(RejectedError):

@@ -160,6 +160,17 @@ def test_a_refusal_says_what_it_was_made_of_and_needs_no_dict():
     assert error.__notes__ == ["and may be noted"]
 
 
+@pytest.mark.parametrize("kind", REJECTIONS)
+def test_one_made_in_a_hurry_is_the_same(kind):
+    call = Call("op")
+    error = errors.rejection(kind, "full", call, "p", 3, 2.5, 1.5)
+    slow = kind("full", call=call, policy="p", measured=3, threshold=2.5, retry_after=1.5)
+    assert type(error) is kind
+    assert error.__reduce__() == slow.__reduce__()
+    assert str(error) == "full"
+    assert error.refuses(call)
+
+
 def test_a_refusal_may_have_a_code_and_a_reason_of_its_own():
     options = {"call": Call("op"), "policy": "p", "measured": 1, "threshold": 1}
     plain = RejectedError("no", **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from random import random as system_random
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from prodkit.errors import Code, RejectedError, ThrottledError, code_of
 from prodkit.events import Event
 from prodkit.options import checked_name, factor, function, share, whole_number
 from prodkit.pipeline import Next
+from prodkit.policies._verdict import judged_once
 from prodkit.policies.adaptive_throttle.counts import BUCKETS, Counts
 from prodkit.traits import Trait
 
@@ -139,7 +141,7 @@ class AdaptiveThrottle:
         if counts.requests > self._ratio * counts.accepts:
             self._admit(call)
         if call.streaming:
-            return await self._watched(call, proceed)
+            return await judged_once(call, proceed, partial(self._judge, call))
         try:
             result = await proceed(call)
         except Exception as error:
@@ -169,30 +171,6 @@ class AdaptiveThrottle:
             threshold=1 / self._ratio,
             retry_after=counts.width,
         )
-
-    async def _watched(self, call: Call, proceed: Next[T]) -> T:
-        """Proceed with a stream; its first message, if one comes, tells that it was accepted."""
-        counted = False
-
-        def first_message() -> None:
-            nonlocal counted
-            if not counted:
-                counted = True
-                self._ended(call, None)
-
-        call.on_first_message(first_message)
-        try:
-            result = await proceed(call)
-        except Exception as error:
-            if not counted:
-                self._judge(call, error)
-            raise
-        else:
-            if not counted:
-                self._judge(call, None)
-            return result
-        finally:
-            counted = True
 
     def _ended(self, call: Call, error: Exception | None) -> None:
         if call.streaming:  # its first message has left: that it was accepted is known

@@ -7,10 +7,11 @@ from typing import TypeVar, Unpack
 
 from prodkit.call import Call
 from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.errors import CircuitOpenError, Code
+from prodkit.errors import CircuitOpenError, Code, rejection
 from prodkit.events import Event
 from prodkit.options import checked_name, function
 from prodkit.pipeline import Next
+from prodkit.policies._verdict import judged_once
 from prodkit.policies.circuit_breaker.circuit import Change, Circuit, State
 from prodkit.policies.circuit_breaker.events import (
     CallRejected,
@@ -55,7 +56,7 @@ class CircuitBreaker:
     It belongs to one event loop. Raises ConfigurationError for options out of range.
     """
 
-    __slots__ = ("_circuit", "_is_failure", "_monotonic", "_timeless", "name")
+    __slots__ = ("_circuit", "_is", "_is_failure", "_monotonic", "_timeless", "name")
 
     traits = Trait.BREAKS
 
@@ -69,6 +70,7 @@ class CircuitBreaker:
         **choices: Unpack[Choices],
     ) -> None:
         self.name = checked_name(name)
+        self._is = f"the circuit {name!r} is "  # made beforehand: many are told so at once
         self._circuit = Circuit(options.changed(choices))
         self._timeless = self.options.timeless
         self._is_failure = function("is_failure", is_failure)
@@ -129,28 +131,12 @@ class CircuitBreaker:
         return result
 
     async def _watched(self, call: Call, proceed: Next[T], ticket: int, began: float) -> T:
-        """Proceed with a call whose first message, if one comes, is the verdict; or its end."""
-        judged = False
-
-        def first_message() -> None:
-            nonlocal judged
-            if not judged:
-                judged = True
-                self._judge(call, ticket, None, began)
-
-        call.on_first_message(first_message)
+        """Proceed with a call that is judged by its first message; a probe's permit comes back."""
         try:
-            result = await proceed(call)
-        except Exception as error:
-            if not judged:
-                self._judge(call, ticket, error, began)
-            raise
-        else:
-            if not judged:
-                self._judge(call, ticket, None, began)
-            return result
+            return await judged_once(
+                call, proceed, lambda error: self._judge(call, ticket, error, began)
+            )
         finally:
-            judged = True
             self._circuit.withdrawn(ticket)
 
     def _ended(self, call: Call, ticket: int, error: Exception | None) -> None:
@@ -200,27 +186,23 @@ class CircuitBreaker:
 
     def _refusal(self, call: Call, now: float) -> CircuitOpenError:
         circuit = self._circuit
-        state, retry_after = circuit.state, circuit.retry_after(now)
-        measured, threshold = circuit.measured, circuit.threshold
+        state, measured, threshold = circuit.state, circuit.measured, circuit.threshold
         if state is _OPEN:
             why = _TOO_MANY_SLOW if circuit.slow else _TOO_MANY_FAILED
+            retry_after: float | None = circuit.retry_at - now
         elif state is _HALF_OPEN:
             why = "half-open and all its probes are out"
+            retry_after = circuit.retry_after(now)
             measured = threshold = circuit.options.half_open_probes
         else:
-            why = "isolated by hand"
+            why, retry_after = "isolated by hand", None
         if call.listener is not None:
             shadow = circuit.options.shadow
             call.emit(
                 CallRejected(_POLICY, self.name, state, measured, threshold, retry_after, shadow)
             )
-        return CircuitOpenError(
-            f"the circuit {self.name!r} is {why}",
-            call=call,
-            policy=_POLICY,
-            measured=measured,
-            threshold=threshold,
-            retry_after=retry_after,
+        return rejection(
+            CircuitOpenError, self._is + why, call, _POLICY, measured, threshold, retry_after
         )
 
     def __repr__(self) -> str:

@@ -47,10 +47,10 @@ class Circuit:
         "_failures",
         "_passed",
         "_probes",
-        "_retry_at",
         "last_break",
         "measured",
         "options",
+        "retry_at",
         "slow",
         "slow_calls",
         "state",
@@ -67,7 +67,7 @@ class Circuit:
         self.measured = self.threshold = 0.0  # what it opened on
         self.slow = False  # and whether slow calls were measured, not failures
         self.last_break = 0.0  # how long it is or was open; 0: not since it closed
-        self._retry_at = 0.0
+        self.retry_at = 0.0  # when a break ends
         self._probes: dict[int, float] | None = None  # ticket -> admitted at, oldest first
         self._passed = 0
         self._failures: ConsecutiveFailures | FailureRatio = (
@@ -85,7 +85,7 @@ class Circuit:
             return self.ticket
         if self._probes:
             self._give_up_on_hung(now)
-        if self.state is _OPEN and now >= self._retry_at:
+        if self.state is _OPEN and now >= self.retry_at:
             self._enter(_HALF_OPEN, Change.HALF_OPENED)
             self._probes = {}
         if self._probes is None or self.probes_out >= self.options.half_open_probes:
@@ -134,7 +134,7 @@ class Circuit:
 
     def open_until(self, retry_at: float) -> None:
         """Open as others decided, who share it; calls may try from `retry_at` on."""
-        self._retry_at = retry_at
+        self.retry_at = retry_at
         self._enter(_OPEN, Change.OPENED)
 
     def reset(self) -> None:
@@ -169,7 +169,7 @@ class Circuit:
         Half-open nobody knows when the probes end; a break's length is the honest guess.
         """
         if self.state is _OPEN:
-            return self._retry_at - now
+            return self.retry_at - now
         return None if self.state is _ISOLATED else self.last_break
 
     def _count_time(self, window: FailureRatio, now: float, slow: bool) -> None:
@@ -203,7 +203,7 @@ class Circuit:
 
     def _open(self, now: float) -> None:
         self.last_break = self.options.break_after(self.last_break)
-        self._retry_at = now + self.last_break
+        self.retry_at = now + self.last_break
         self._enter(_OPEN, Change.OPENED)
 
     def _enter(self, state: State, change: Change) -> None:

@@ -13,6 +13,7 @@ from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.errors import Code
 from prodkit.options import checked_name, function
 from prodkit.pipeline import Next
+from prodkit.policies._verdict import judged_once
 from prodkit.policies.circuit_breaker.circuit import Circuit, State
 from prodkit.policies.circuit_breaker.fleet import Fleet
 from prodkit.policies.circuit_breaker.judgement import default_is_failure, verdict
@@ -138,77 +139,59 @@ class SharedCircuitBreaker:
         return result
 
     async def _considered(self, call: Call, proceed: Next[T], now: float) -> T:
-        view = self._view
+        view, fleet = self._view, self._fleet
         if view.should_ask(now):
             word = token_hex(16)
-            standing = await self._fleet.look(call, word)
+            standing = await fleet.look(call, word)
             now = self._monotonic()
             if standing is not None and standing.permit:
                 view.begins(word, now)
-                return await self._watched(call, proceed, 0, now, word)
+                return await self._probed(call, proceed, word, now)
         ticket = view.admit(now)
-        self._fleet.tell(call)
+        fleet.tell(call)
         if ticket is not None:
             return await self._watched(call, proceed, ticket, now)
-        refusal = self._fleet.refusal(call, now)
         if not self.options.shadow:
-            raise refusal
+            raise fleet.refusal(call, now)
+        fleet.refusal(call, now)
         return await proceed(call)
 
-    async def _watched(
-        self, call: Call, proceed: Next[T], ticket: int, began: float, word: str = ""
-    ) -> T:
-        """Proceed with a call whose first message, if one comes, is the verdict; or its end.
+    async def _probed(self, call: Call, proceed: Next[T], word: str, began: float) -> T:
+        """Proceed with a probe that the store admitted; how it went is told before its caller.
 
-        `word` is that of a probe that the store admitted, "" for what the local circuit admitted.
+        At its first message it is told at once: the stream may outlast the lease.
         """
-        judged = False
         telling: asyncio.Task[None] | None = None
 
-        def first_message() -> None:
-            nonlocal judged, telling
-            if judged:
-                return
-            judged = True
-            if word:  # told at once: the stream may outlast the lease
-                outcome = self._outcome(call, None, began)
-                telling = asyncio.ensure_future(self._fleet.settle(call, word, outcome))
-            else:
-                self._count(call, ticket, None, began)
+        def judge(error: Exception | None) -> None:
+            nonlocal telling
+            outcome = self._outcome(call, error, began)
+            telling = asyncio.ensure_future(self._fleet.settle(call, word, outcome))
 
-        call.on_first_message(first_message)
         try:
-            result = await proceed(call)
+            return await judged_once(call, proceed, judge)
         except asyncio.CancelledError:
-            if word and not judged:
-                judged = True
+            if telling is None:
                 await self._fleet.settle(call, word, _WITHDRAWN)
             raise
-        except Exception as error:
-            if not judged:
-                judged = True
-                await self._conclude(call, ticket, error, began, word)
-            raise
-        else:
-            if not judged:
-                judged = True
-                await self._conclude(call, ticket, None, began, word)
-            return result
         finally:
-            judged = True
-            self._circuit.withdrawn(ticket)
-            self._view.ends(ticket)
             if telling is not None:
                 await telling
 
-    async def _conclude(
-        self, call: Call, ticket: int, error: Exception | None, began: float, word: str
-    ) -> None:
-        if word:
-            await self._fleet.settle(call, word, self._outcome(call, error, began))
-        else:
-            self._count(call, ticket, error, began)
+    async def _watched(self, call: Call, proceed: Next[T], ticket: int, began: float) -> T:
+        """Proceed with a call that the local circuit admitted, judged by its first message."""
+        try:
+            result = await judged_once(
+                call, proceed, lambda error: self._count(call, ticket, error, began)
+            )
+        except Exception:
             await self._fleet.report(call)
+            raise
+        finally:
+            self._circuit.withdrawn(ticket)
+            self._view.ends(ticket)
+        await self._fleet.report(call)
+        return result
 
     async def _ended(self, call: Call, ticket: int, error: Exception | None) -> None:
         if call.streaming and call.status in _SAID_LAST:  # a stream nobody declared; it spoke

@@ -19,7 +19,13 @@ from prodkit.policies.rate_limiter.keys import by_principal
 from prodkit.policies.rate_limiter.limit import SECOND, check_name
 from prodkit.policies.rate_limiter.memory import MemoryRateLimitStore
 from prodkit.policies.rate_limiter.options import Rates, Treatment
-from prodkit.policies.rate_limiter.refusal import quota, rate_exceeded, store_away, too_costly
+from prodkit.policies.rate_limiter.refusal import (
+    quota,
+    rate_exceeded,
+    retry_after,
+    store_away,
+    too_costly,
+)
 from prodkit.policies.rate_limiter.store import Answer, Limits, RateLimitStore
 from prodkit.traits import Trait
 
@@ -59,6 +65,7 @@ class RateLimiter:
     __slots__ = (
         "_clock",
         "_cost",
+        "_excesses",
         "_fields",
         "_fields_for",
         "_key",
@@ -135,6 +142,7 @@ class RateLimiter:
         if on_store_failure is not None:
             self._treatment = options.checked_treatment(on_store_failure)
         self._limits, self._fields = limits, fields
+        self._excesses = [f"more than {limit}" for limit in limits]
         self._most = min(map(quota, limits))
         self._cost = self._cost if cost is None else cost
         self._max_wait = patience
@@ -218,9 +226,9 @@ class RateLimiter:
     def _refuse(self, call: Call, limits: Limits, fields: Fields, answer: Answer) -> NoReturn:
         if call.kind is self._fields_for:
             fields.annotate(call, answer)
-        refused = rate_exceeded(call, self._policy, limits, answer)
-        call.emit(RateExceeded(self._policy, refused.retry_after))
-        raise refused
+        if call.listener is not None:
+            call.emit(RateExceeded(self._policy, retry_after(answer)))
+        raise rate_exceeded(call, self._policy, limits, self._excesses, answer)
 
     async def _without_store(self, call: Call, error: StoreAwayError, question: Question) -> Answer:
         """Do what `on_store_failure` says."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prodkit.call import Call
-from prodkit.errors import RateLimitedError, RejectedError
+from prodkit.errors import RateLimitedError, RejectedError, rejection
 from prodkit.policies.rate_limiter.store import Answer, Limit, Limits
 
 _MILLISECOND = 1_000_000
@@ -16,18 +18,32 @@ def quota(limit: Limit) -> int:
     return limit.tolerance // limit.interval
 
 
-def rate_exceeded(call: Call, policy: str, limits: Limits, answer: Answer) -> RateLimitedError:
-    """Return the refusal that `answer` means; it names the limit with the longest wait."""
-    excesses = [ahead - limit.tolerance for limit, ahead in zip(limits, answer[2:], strict=True)]
-    slowest = excesses.index(max(excesses))
-    limit, ahead = limits[slowest], answer[2 + slowest]
-    return RateLimitedError(
-        f"more than {limit}",
-        call=call,
-        policy=policy,
-        measured=ahead / limit.interval,
-        threshold=quota(limit),
-        retry_after=-(-answer[1] // _MILLISECOND) / 1000,
+def retry_after(answer: Answer) -> float:
+    """Return the seconds until `answer` would be another, whole milliseconds and never too few."""
+    return -(-answer[1] // _MILLISECOND) / 1000
+
+
+def rate_exceeded(
+    call: Call, policy: str, limits: Limits, excesses: Sequence[str], answer: Answer
+) -> RateLimitedError:
+    """Return the refusal that `answer` means; it names the limit with the longest wait.
+
+    `excesses` says of each limit, in words made beforehand, that it is exceeded.
+    """
+    slowest, longest = 0, answer[2] - limits[0].tolerance
+    for place, limit in enumerate(limits[1:], 1):
+        wait = answer[2 + place] - limit.tolerance
+        if wait > longest:
+            slowest, longest = place, wait
+    limit = limits[slowest]
+    return rejection(
+        RateLimitedError,
+        excesses[slowest],
+        call,
+        policy,
+        answer[2 + slowest] / limit.interval,
+        limit.tolerance // limit.interval,
+        retry_after(answer),
     )
 
 
