@@ -109,6 +109,8 @@ def _busy(sagas: list[Row], payments: list[Row]) -> frozenset[str]:
 
 
 def _total(order: Row) -> Decimal:
-    agreed = json.loads(order["agreed"])
+    agreed = order["agreed"]
+    if isinstance(agreed, str):  # SQLite's JSON is text
+        agreed = json.loads(agreed)
     less, more = Decimal(agreed["discount"]), ("subtotal", "shipping", "tax")
     return sum((Decimal(agreed[name]) for name in more), -less)
