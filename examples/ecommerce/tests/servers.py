@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -20,13 +20,17 @@ FLEET = (("gateway", "users"), ("orders", "catalog"), ("orders",), ("payments", 
 
 
 class Servers:
-    """One of each; every shop has databases, a virtual host and a Redis database of its own."""
+    """One of each; every shop has databases, a virtual host and a Redis database of its own.
 
-    def __init__(self) -> None:
+    `durable` has PostgreSQL sync what it commits; `settings` are added to its own.
+    """
+
+    def __init__(self, *, durable: bool = False, settings: Mapping[str, str] | None = None) -> None:
         self._stack = ExitStack()
         self._numbers = count(1)
         # A shop has some sixty connections.
-        self.postgres = PrivatePostgres(settings={"max_connections": "300"})
+        own = {"max_connections": "300", **(settings or {})}
+        self.postgres = PrivatePostgres(durable=durable, settings=own)
         self.redis = PrivateRedis()
         self.rabbitmq = PrivateRabbitMQ()
 
@@ -67,7 +71,14 @@ class EnginesShop(Shop):
         assert code == 0, said
 
     def rows(self, service: str, query: str) -> list[tuple[Any, ...]]:
-        return execute(self.database_url.replace("{service}", service), query)
+        return execute(self.dsn(service), query)
+
+    def execute(self, service: str, statement: str) -> None:
+        """Change a service's database behind its back."""
+        execute(self.dsn(service), statement)
+
+    def dsn(self, service: str) -> str:
+        return self.database_url.replace("{service}", service)
 
 
 class Fleet(EnginesShop):
