@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from itertools import chain
 from typing import TypeVar, Unpack
 
 from prodkit.call import Call
@@ -53,10 +54,11 @@ class KeyedCircuitBreaker:
     """
 
     __slots__ = (
-        "_breakers",
         "_clock",
         "_is_failure",
+        "_kept",
         "_key",
+        "_recent",
         "max_keys",
         "name",
         "options",
@@ -85,7 +87,10 @@ class KeyedCircuitBreaker:
             self.traits |= Trait.NEEDS_HOST
         self._is_failure = function("is_failure", is_failure)
         self._clock = clock
-        self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()  # last called last
+        # Last called last; `_kept` are those that were not closed when one had to go, and were not
+        # called since. So no eviction looks twice at what it may not take.
+        self._recent: OrderedDict[str, CircuitBreaker] = OrderedDict()
+        self._kept: dict[str, CircuitBreaker] = {}
 
     def __call__(self, call: Call, proceed: Next[T], /) -> Coroutine[object, object, T]:
         """Let `call` through the breaker of its key."""
@@ -93,7 +98,7 @@ class KeyedCircuitBreaker:
 
     def states(self) -> dict[str, State]:
         """Return where the circuit of each key is; a key that is not there is closed."""
-        return {key: breaker.state for key, breaker in self._breakers.items()}
+        return {key: breaker.state for key, breaker in self._all()}
 
     def isolate(self, key: str) -> None:
         """Refuse every call of `key` until it is reset."""
@@ -101,8 +106,8 @@ class KeyedCircuitBreaker:
 
     def reset(self, key: str) -> None:
         """Close the circuit of `key`, with every earlier result forgotten."""
-        if key in self._breakers:
-            self._breakers[key].reset()
+        if key in self._recent or key in self._kept:
+            self._breaker(key).reset()
 
     def reconfigure(
         self,
@@ -115,44 +120,60 @@ class KeyedCircuitBreaker:
         bound = self.max_keys if max_keys is None else whole_number("max_keys", max_keys)
         self.options = self.options.reconfigured(choices, options)
         self.max_keys = bound
-        for breaker in self._breakers.values():
+        for _, breaker in self._all():
             breaker.reconfigure(options=self.options)
-        while len(self._breakers) > bound:
+        while self._size > bound:
             self._evict()
 
+    @property
+    def _size(self) -> int:
+        return len(self._recent) + len(self._kept)
+
+    def _all(self) -> Iterator[tuple[str, CircuitBreaker]]:
+        return chain(self._kept.items(), self._recent.items())
+
     def _breaker(self, key: str) -> CircuitBreaker:
-        breaker = self._breakers.get(key)
-        if breaker is None:
-            return self._begin(key)
-        self._breakers.move_to_end(key)
+        breaker = self._recent.get(key)
+        if breaker is not None:
+            self._recent.move_to_end(key)
+            return breaker
+        breaker = self._kept.pop(key, None) or self._new(key)
+        self._recent[key] = breaker
         return breaker
 
-    def _begin(self, key: str) -> CircuitBreaker:
+    def _new(self, key: str) -> CircuitBreaker:
         if not isinstance(key, str):
             raise ConfigurationError(
                 f"circuit_breaker {self.name}: key must return a str, not {key!r}"
             )
-        if len(self._breakers) >= self.max_keys:
+        if self._size >= self.max_keys:
             self._evict()
-        breaker = self._breakers[key] = CircuitBreaker(
+        return CircuitBreaker(
             f"{self.name}[{key}]",
             is_failure=self._is_failure,
             clock=self._clock,
             options=self.options,
         )
-        return breaker
 
     def _evict(self) -> None:
         """Drop the least recently called closed circuit, or the one least missed."""
-        least: str | None = None
-        for key, breaker in self._breakers.items():
+        while self._recent:
+            key, breaker = self._recent.popitem(last=False)
             if breaker.state is _CLOSED:
-                least = key
-                break
+                return
+            self._kept[key] = breaker
+        del self._kept[self._least_missed()]
+
+    def _least_missed(self) -> str:
+        """Return whom to drop where none was closed: one that closed since, or an open one."""
+        least: str | None = None
+        for key, breaker in self._kept.items():
+            if breaker.state is _CLOSED:
+                return key
             if least is None and breaker.state is not _ISOLATED:
                 least = key
-        del self._breakers[next(iter(self._breakers)) if least is None else least]
+        return next(iter(self._kept)) if least is None else least
 
     def __repr__(self) -> str:
-        keys = f"{len(self._breakers)} of {self.max_keys} keys"
+        keys = f"{self._size} of {self.max_keys} keys"
         return f"KeyedCircuitBreaker({self.name!r}, {keys}, {self.options})"

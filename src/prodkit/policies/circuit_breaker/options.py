@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from math import inf
 from typing import TypedDict
@@ -64,8 +64,7 @@ class Options:
       `probe_timeout` seconds has failed, so hung probes never hold a circuit longer than that.
     - `shadow`: decide and tell, but let every call proceed: to try options on live traffic.
 
-    Raises ConfigurationError for what is out of range; a breaker, for a keyword beside others that
-    leave it nothing to do.
+    Raises ConfigurationError for what is out of range, and for what the others leave nothing to do.
     """
 
     failure_ratio: float = 0.5
@@ -103,6 +102,8 @@ class Options:
             )
         if not isinstance(self.shadow, bool):
             raise ConfigurationError(f"shadow must be True or False, not {self.shadow!r}")
+        idle = _idle(self.consecutive_failures, self.slow_call_duration)
+        _refuse(idle, [option for option in idle if getattr(self, option) != _DEFAULT[option]])
 
     @property
     def timeless(self) -> bool:
@@ -112,14 +113,18 @@ class Options:
     def changed(self, choices: Choices) -> Options:
         """Return these options with `choices` in place; this very object if there are none.
 
-        Raises ConfigurationError for a choice that the others make idle.
+        What was not chosen and then has nothing to do falls back to its default. Raises
+        ConfigurationError for a choice that the others leave nothing to do.
         """
         chosen = {option: value for option, value in choices.items() if value is not None}
         if not chosen:
             return self
-        options = _replace(self, **chosen)
-        _refuse_idle(options, chosen)
-        return options
+        idle = _idle(
+            chosen.get("consecutive_failures", self.consecutive_failures),
+            chosen.get("slow_call_duration", self.slow_call_duration),
+        )
+        _refuse(idle, chosen)
+        return _replace(self, **{option: _DEFAULT[option] for option in idle}, **chosen)
 
     def reconfigured(self, choices: Choices, start: Options | None = None) -> Options:
         """Return `changed` options, or `start` changed, for circuits that run.
@@ -157,23 +162,31 @@ class Options:
         return f"opens if {opens}{slow}, for {self.break_duration:g} s{growth}, {probes}{shadow}"
 
 
-def _refuse_idle(options: Options, chosen: Collection[str]) -> None:
-    """Raise ConfigurationError if one that was `chosen` by name means nothing beside the others."""
-    idle: tuple[str, ...] = ()
-    if options.consecutive_failures is not None:
-        idle = ("failure_ratio",) if options.slow_call_duration else _OF_A_RATIO
+def _idle(consecutive_failures: object, slow_call_duration: object) -> dict[str, str]:
+    """Return the options that have nothing to do beside these two, with the reason of each."""
+    idle: dict[str, str] = {}
+    if consecutive_failures is not None:
+        names = _OF_A_RATIO if slow_call_duration is None else ("failure_ratio",)
+        idle = dict.fromkeys(
+            names,
+            "beside consecutive_failures: a breaker opens on a share of its calls or on that many "
+            "in a row",
+        )
+    if slow_call_duration is None:
+        idle["slow_call_ratio"] = "without slow_call_duration"
+    return idle
+
+
+def _refuse(idle: Mapping[str, str], chosen: Iterable[str]) -> None:
+    """Raise ConfigurationError if one that was `chosen` is `idle`."""
     for option in chosen:
         if option in idle:
-            raise ConfigurationError(
-                f"{option} means nothing beside consecutive_failures: a breaker opens on a share "
-                "of its calls or on that many in a row"
-            )
-    if "slow_call_ratio" in chosen and options.slow_call_duration is None:
-        raise ConfigurationError("slow_call_ratio means nothing without slow_call_duration")
+            raise ConfigurationError(f"{option} means nothing {idle[option]}")
 
 
 #: What no type checker can know: that the names are fields and that None is gone.
 _replace: Callable[..., Options] = replace
 
+_DEFAULT = {each.name: each.default for each in fields(Options)}
 
 DEFAULTS = Options()

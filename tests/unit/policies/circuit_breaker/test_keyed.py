@@ -1,8 +1,11 @@
+import asyncio
+
 import pytest
 
 from prodkit import Call, Doorway, Kind, Pipeline
 from prodkit.errors import CircuitOpenError, ConfigurationError, UnavailableError
 from prodkit.policies.circuit_breaker import (
+    CircuitBreaker,
     CircuitOpened,
     KeyedCircuitBreaker,
     Options,
@@ -22,6 +25,8 @@ class Bench:
     def __init__(self, **options):
         self.clock = ManualClock()
         self.down = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
         self.recorder = EventRecorder()
         self.breaker = KeyedCircuitBreaker(
             "shops",
@@ -30,6 +35,7 @@ class Bench:
         self.handler = Pipeline(self.recorder, self.breaker).bind(self.dependency)
 
     async def dependency(self, call):
+        await self.gate.wait()
         if call.operation in self.down:
             raise UnavailableError("away")
         return "answer"
@@ -99,6 +105,36 @@ class TestEviction:
         for key in "abc":
             bench.breaker.isolate(key)
         assert list(bench.breaker.states()) == ["b", "c"]
+
+    async def test_one_that_closed_since_goes_before_the_open_ones(self):
+        bench = Bench(max_keys=3, half_open_probes=1)
+        await bench.fail("a", "b")
+        await bench.clock.advance(5.0)
+        bench.gate.clear()
+        probe = asyncio.create_task(bench.call("b"))
+        await asyncio.sleep(0)
+        bench.breaker.isolate("c")
+        bench.breaker.isolate("d")  # a goes; b, a probe of which is out, and c stay
+        bench.gate.set()
+        await probe
+        assert bench.breaker.states() == {
+            "b": State.CLOSED,
+            "c": State.ISOLATED,
+            "d": State.ISOLATED,
+        }
+        bench.breaker.isolate("e")
+        assert list(bench.breaker.states()) == ["c", "d", "e"]
+
+    async def test_what_may_not_go_is_not_looked_at_for_every_new_key(self, monkeypatch):
+        bench = Bench(max_keys=100)
+        await bench.fail(*map(str, range(100)))
+        looks, state = [], CircuitBreaker.state
+        monkeypatch.setattr(
+            CircuitBreaker, "state", property(lambda it: looks.append(it) or state.fget(it))
+        )
+        for key in range(200, 1200):
+            await bench.call(str(key))
+        assert len(looks) <= 2 * 100 + 1000
 
     async def test_one_that_comes_back_is_closed(self):
         bench = Bench(max_keys=1)

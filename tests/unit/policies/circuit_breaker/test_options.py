@@ -118,7 +118,9 @@ def test_what_is_of_a_ratio_means_nothing_where_failures_in_a_row_count(option):
     running = DEFAULTS.changed({"consecutive_failures": 3})
     with pytest.raises(ConfigurationError, match=f"{option} means nothing beside consecutive"):
         running.reconfigured(choice)
-    assert Options(**choice).changed({"consecutive_failures": 3}).consecutive_failures == 3
+    with pytest.raises(ConfigurationError, match=f"{option} means nothing beside consecutive"):
+        Options(consecutive_failures=3, **choice)
+    assert Options(**choice).changed({"consecutive_failures": 3}) == running
 
 
 @pytest.mark.parametrize("option", ["minimum_throughput", "sampling_duration"])
@@ -132,4 +134,6 @@ def test_slow_calls_have_a_window_beside_failures_in_a_row(option):
 def test_a_share_of_slow_calls_needs_slow_calls():
     with pytest.raises(ConfigurationError, match="slow_call_ratio means nothing without"):
         DEFAULTS.changed({"slow_call_ratio": 0.2})
+    with pytest.raises(ConfigurationError, match="slow_call_ratio means nothing without"):
+        Options(slow_call_ratio=0.2)
     assert DEFAULTS.changed({"slow_call_ratio": 0.2, "slow_call_duration": 1}).slow_call_duration
