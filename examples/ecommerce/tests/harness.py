@@ -116,6 +116,7 @@ class Shop:
             "smtp_port": smtp,
             "drain_delay": 0,
             "requests_per_second": 2000,
+            "concurrency_floor": 1000,  # a busy machine is no reason to refuse
             "login_attempts_per_address": 10_000,
             "login_attempts_per_minute": 1_000,
             **settings,

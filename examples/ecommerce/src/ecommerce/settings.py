@@ -91,6 +91,12 @@ class ShopSettings(ServiceSettings):
     reservation_lifetime: float = Field(
         900.0, gt=0, le=2_592_000, description="How long an order holds stock; a month at most."
     )
+    concurrency_floor: int = Field(
+        10,
+        ge=1,
+        le=1000,
+        description="Requests at once that each gateway takes however slow they have become.",
+    )
     requests_per_second: int = Field(200, ge=1, description="Per principal, across all methods.")
     login_attempts_per_minute: int = Field(10, ge=1, description="Per account, before hashing.")
     login_attempts_per_address: int = Field(60, ge=1, description="A minute, before hashing.")

@@ -13,6 +13,9 @@ from prodkit.testing.servers import PrivatePostgres, PrivateRabbitMQ, PrivateRed
 
 from ecommerce.peers import SERVICES
 
+#: Six processes with ten connections each, one more to listen, and room to look around.
+_SETTINGS = {"max_connections": "300"}
+
 
 @dataclass(frozen=True)
 class Engines:
@@ -50,7 +53,11 @@ def engines() -> Iterator[Engines]:
     """
     with ExitStack() as running:
         with ThreadPoolExecutor() as pool:
-            postgres, redis, rabbitmq = PrivatePostgres(), PrivateRedis(), PrivateRabbitMQ()
+            postgres, redis, rabbitmq = (
+                PrivatePostgres(settings=_SETTINGS),
+                PrivateRedis(),
+                PrivateRabbitMQ(),
+            )
             starting = [
                 pool.submit(running.enter_context, each) for each in (postgres, redis, rabbitmq)
             ]

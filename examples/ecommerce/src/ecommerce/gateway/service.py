@@ -9,6 +9,7 @@ from prodkit.contract import Contract
 from prodkit.gateway import Gateway
 from prodkit.pipeline import Pipeline
 from prodkit.policies.deadline import Deadline
+from prodkit.policies.load_shedder import LoadShedder
 from prodkit.policies.rate_limiter import Rate, RateLimiter, by_client
 from prodkit.service.health import Health
 from prodkit.service.service import Service
@@ -30,6 +31,7 @@ from ecommerce.contract.orders.v1 import orders_pb2
 from ecommerce.contract.payments.v1 import payments_pb2
 from ecommerce.contract.users.v1 import users_pb2
 from ecommerce.gateway.front import App, Front, SecurityHeaders
+from ecommerce.gateway.priority import sales_first
 from ecommerce.gateway.sandbox_proxy import SandboxProxy
 from ecommerce.kit import Client
 from ecommerce.runtime import Runtime
@@ -72,9 +74,11 @@ def build(runtime: Runtime, health: Health) -> Service:
         pages += [*SandboxProxy(client).routes(), metrics_route(runtime.registry)]
     rate = Rate(settings.requests_per_second, per=1.0, burst=2 * settings.requests_per_second)
     limiter = RateLimiter(rate, key=by_client, store=runtime.engines.rates, name="gateway")
+    floor = settings.concurrency_floor
+    shedder = LoadShedder(floor=floor, initial=max(100, floor), priority=sales_first)
     app: App = PipelineMiddleware(
         Front(api, Starlette(routes=pages)),
-        Pipeline(Observe(telemetry), limiter, Deadline(DEADLINE)),
+        Pipeline(Observe(telemetry), shedder, limiter, Deadline(DEADLINE)),
         edge=True,
         trusted_proxies=settings.trusted_proxies,
     )
