@@ -38,7 +38,8 @@ class Watched(Process):
 
     def __init__(self, folder: Path, env: dict[str, str]) -> None:
         self.log = folder / f"watched-{secrets.token_hex(3)}.log"
-        watch = {"BENCH_WATCH": str(folder / "watch"), "PYTHONPATH": str(ROOT)}
+        paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+        watch = {"BENCH_WATCH": str(folder / "watch"), "PYTHONPATH": paths}
         with self.log.open("wb") as output:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.orders.observed", "serve"],
