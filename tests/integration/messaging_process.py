@@ -88,18 +88,22 @@ async def work_until_killed(folder: Path):
     worker = Worker(folder)
     await worker.start()
     acknowledged = os.open(folder / "acknowledged", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    while True:
-        try:
-            id_ = await worker.order(fail=random.random() < 0.2)
-        except KeyError:
-            continue
-        os.write(acknowledged, f"{id_}\n".encode())
+
+    async def order():
+        while True:
+            try:
+                id_ = await worker.order(fail=random.random() < 0.2)
+            except KeyError:
+                continue
+            os.write(acknowledged, f"{id_}\n".encode())
+
+    await asyncio.gather(*(order() for _ in range(int(os.environ.get("CUSTOMERS", "1")))))
 
 
 async def quiesce(folder: Path):
     worker = Worker(folder)
     await worker.start()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(float(os.environ.get("QUIESCE", "30"))):
         while True:
             async with worker.orders.read() as tx:
                 unsent = select(func.count()).where(outbox_tables.outbox.c.sent_at.is_(None))
