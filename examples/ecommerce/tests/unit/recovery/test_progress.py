@@ -3,6 +3,7 @@
 import io
 
 import pytest
+
 from ecommerce.recovery import progress as module
 from ecommerce.recovery.progress import Progress
 
