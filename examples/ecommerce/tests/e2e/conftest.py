@@ -49,9 +49,9 @@ def _shop(request: pytest.FixtureRequest, folder: Path) -> Shop:
     if request.param in MESHES:
         return Shop(folder, mesh=request.param, **settings)
     settings |= request.getfixturevalue("servers").settings()
-    return (
-        EnginesShop(folder, **settings) if request.param == "engines" else Fleet(folder, **settings)
-    )
+    if request.param == "engines":
+        return EnginesShop(folder, **settings)
+    return Fleet(folder, drain_delay=1, **settings)  # a moment for balancers to take notice
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from harness import Shop, eventually
 from servers import EnginesShop, Fleet
 
-#: The group of the fleet that is another process of orders, and nothing else.
+#: The process of the fleet that another one can stand in for, but for the mails.
 SPARE = 2
 
 
