@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from asyncpg.exceptions import DeadlockDetectedError, LockNotAvailableError
+from asyncpg.exceptions import DeadlockDetectedError, QueryCanceledError
 from prodkit.data.database import PostgresOptions
 from prodkit.data.database.postgres_server import Server
 from prodkit.errors import UnavailableError
@@ -18,8 +18,8 @@ from prodkit.errors import UnavailableError
 from ecommerce.recovery.instant import BusyError, View
 from ecommerce.recovery.postgres_url import PostgresUrl, finish, start
 
-#: Seconds that a table is waited for while writers of all databases may be waiting for us, ...
-_LOCK = 0.3
+#: Seconds that locks are waited for while writers of all databases may be waiting for us, ...
+_LOCK = 0.2
 #: ... and while only this one's are: the server sends its own autovacuum away after a second
 #: (deadlock_timeout). The shop's statements have a little more patience (`PostgresOptions.lock`).
 _LOCK_ALONE = 1.2
@@ -74,10 +74,11 @@ class PostgresSource:
 
     async def _lock(self, seconds: float) -> None:
         """Lock all tables, in the order in which most transactions come to them."""
-        await self._writer.execute(f"BEGIN; SET LOCAL lock_timeout = '{round(seconds * 1000)}ms'")
+        limit = f"SET LOCAL statement_timeout = {round(seconds * 1000)}"  # of all locks together
+        await self._writer.execute(f"BEGIN; {limit}")
         try:
             await self._writer.execute(f"LOCK TABLE {', '.join(self._tables)} IN SHARE MODE")
-        except (LockNotAvailableError, DeadlockDetectedError) as error:
+        except (QueryCanceledError, DeadlockDetectedError) as error:
             await self._writer.execute("ROLLBACK")
             raise BusyError(f"{self.name} is being written to without a pause") from error
 

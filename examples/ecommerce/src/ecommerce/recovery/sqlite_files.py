@@ -12,7 +12,7 @@ from prodkit.errors import ConfigurationError, UnavailableError
 from ecommerce.recovery.instant import BusyError, View
 
 #: Seconds that a lock is waited for: writers of other databases may be waiting for us meanwhile.
-_LOCK = 1.0
+_LOCK = 0.5
 #: Pages between two reports.
 _PAGES = 2000
 
