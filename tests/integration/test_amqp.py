@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import logging
 import random
 import time
 from collections import defaultdict
@@ -637,29 +636,42 @@ class TestCrashes:
                 await broker.stop()
                 assert time.monotonic() - began < 3.0
 
-    async def test_what_was_confirmed_survives_kill_9(self, server, exchange):
+    @pytest.mark.timeout(900)
+    @pytest.mark.parametrize("crashes", [1, pytest.param(5, marks=pytest.mark.slow)])
+    async def test_what_was_confirmed_survives_kill_9(self, server, exchange, crashes):
         """Scenario 28."""
-        confirmed, handled = set(), set()
+        confirmed, handled, resumed = set(), set(), []
         async with started(server.url, exchange, timeout=2.0) as broker:
             consumer = Consumer(broker, "mail", {"order.*": handle_into(handled)})
             await consumer.start()
             publishing = asyncio.create_task(publish_for_ever(broker, confirmed))
-            await until(lambda: len(confirmed) >= 300)
-            # A single RabbitMQ 3.10 that is killed within a second of the creation of a quorum
-            # queue elects no leader for it afterwards (as in rabbitmq-server #10070).
-            await asyncio.sleep(2.0)
-            await asyncio.to_thread(server.kill)
-            before = len(confirmed)
-            starting = asyncio.create_task(asyncio.to_thread(server.start))
-            opened = await when_open(server, starting)
-            await until(lambda: len(confirmed) > before + 50, 15)
-            resumed = time.monotonic() - opened
+            for _ in range(crashes):
+                before = len(confirmed)
+                await until(lambda: len(confirmed) >= before + 300, 60)  # noqa: B023
+                # A single RabbitMQ 3.10 that is killed within a second of the creation of a quorum
+                # queue elects no leader for it afterwards (as in rabbitmq-server #10070).
+                await asyncio.sleep(2.0)
+                resumed.append(await crash(server, confirmed))
             publishing.cancel()
             await asyncio.gather(publishing, return_exceptions=True)
-            await until(lambda: confirmed <= handled)
+            await until(lambda: confirmed <= handled, 120)
             await consumer.stop(1.0)
-        logging.getLogger("prodkit.tests").warning("resumed in %.1f s", resumed)
-        assert resumed <= 5.0
+        print(  # noqa: T201 - its figures
+            f"\n28 broker crash: {crashes} x kill -9; {len(confirmed)} confirmed,"
+            f" {len(confirmed - handled)} lost; published again {max(resumed):.1f} s after the port"
+            " opened at most"
+        )
+        assert max(resumed) <= 5.0
+
+
+async def crash(server, confirmed):
+    """Kill the broker and start it; return how long after its port opened one can publish."""
+    await asyncio.to_thread(server.kill)
+    before = len(confirmed)
+    starting = asyncio.create_task(asyncio.to_thread(server.start))
+    opened = await when_open(server, starting)
+    await until(lambda: len(confirmed) > before + 50, 15)
+    return time.monotonic() - opened
 
 
 async def unavailable(broker, seconds):

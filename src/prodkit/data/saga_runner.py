@@ -13,6 +13,7 @@ from prodkit.call import Kind, current_call, new_request_id
 from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Database, Transaction
+from prodkit.data.owner_files import OwnerFiles
 from prodkit.data.saga import Saga, SagaStatus
 from prodkit.data.saga_desk import SagaDesk
 from prodkit.data.saga_driver import SagaDriver
@@ -32,9 +33,10 @@ class SagaRunner:
     """Runs sagas: those that begin here at once, all others when they are due.
 
     Progress is recorded after each step, under a lease that outlasts the longest step by `margin`
-    seconds; after a crash the saga goes on when the lease has ended. A lease lost to another
-    process is noticed by its fence: nothing more is recorded, and the step's idempotency key makes
-    its repetition harmless. Each step is a call through `pipeline`, in the trace and the request
+    seconds; after a crash the saga goes on when the lease has ended, or at once where the death can
+    be known, as over SQLite (`prodkit.data.owner_files`). A lease lost to another process is
+    noticed by its fence: nothing more is recorded, and the step's idempotency key makes its
+    repetition harmless. Each step is a call through `pipeline`, in the trace and the request
     that began the saga, with the step's time limit as deadline; calls that it makes inherit that.
     Where the pipeline has no telemetry, the logger `prodkit.sagas` tells of unexpected exceptions.
     Sagas of other names in the same database are left alone. Their table is that of
@@ -63,6 +65,7 @@ class SagaRunner:
         self.name = name
         owner = f"{socket.gethostname()}:{os.getpid()}:{new_request_id()[:16]}"
         self.store = SagaStore(database, owner=owner, clock=clock)
+        self._living = OwnerFiles(database, "sagas")
         #: How many sagas are running, compensating and in need of attention; some seconds old.
         self.counts: Mapping[SagaStatus, int] = {}
         self._sagas = {saga.name: saga for saga in sagas}
@@ -86,6 +89,7 @@ class SagaRunner:
 
     async def start(self) -> None:
         """Resume what an earlier process left, and go on looking."""
+        await self._living.hold(self.store.owner)
         self._count_at = 0.0
         self._died = None
         self._started, self._stopped = True, False
@@ -103,6 +107,7 @@ class SagaRunner:
             await end(list(self._running.values()), grace)
         finally:
             await end(list(self._running.values()), 0.0)
+            await self._living.drop(self.store.owner)
 
     async def begin(self, tx: Transaction, saga: Saga, id_: str, state: Mapping[str, Any]) -> None:
         """Begin a saga in `tx`: it runs if, and only if, that commits.
@@ -176,16 +181,23 @@ class SagaRunner:
     async def _turn(self) -> float:
         if self._died is not None:
             raise self._died
+        if self._clock.monotonic() >= self._count_at:
+            self._count_at = self._clock.monotonic() + 5.0
+            await self._bury()
+            self.counts = await self.store.counts()
         free = self._concurrency - len(self._running)
         if free > 0:
             due = [*self._unsure, *await self.store.due(list(self._sagas), free)]
             for id_ in due[:free]:
                 self._unsure.discard(id_)
                 self._run_task(id_)
-        if self._clock.monotonic() >= self._count_at:
-            self._count_at = self._clock.monotonic() + 5.0
-            self.counts = await self.store.counts()
         return self._poll
+
+    async def _bury(self) -> None:
+        """End the leases of runners that died, where that can be known."""
+        async with self._living.dead() as owners:
+            if owners:
+                await self.store.evict(owners)
 
     def _run_task(
         self, id_: str, held: SagaRecord | None = None

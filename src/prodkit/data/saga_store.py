@@ -112,6 +112,12 @@ class SagaStore:
         async with self.database.transaction() as tx:
             await tx.execute(update(sagas).where(*mine).values(lease_until=0.0, owner=""))
 
+    async def evict(self, owners: Collection[str]) -> None:
+        """End the leases of `owners`, who are dead."""
+        held = (sagas.c.status.in_(ACTIVE), sagas.c.owner.in_(owners))
+        async with self.database.transaction() as tx:
+            await tx.execute(update(sagas).where(*held).values(lease_until=0.0, owner=""))
+
     async def counts(self) -> dict[SagaStatus, int]:
         """Return how many sagas there are in each status that is not the end of the story."""
         statement = (

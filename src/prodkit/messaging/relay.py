@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -13,6 +14,7 @@ from sqlalchemy import Row, exists, select, update
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Database, Transaction, shared_time, time_expression
+from prodkit.data.owner_files import OwnerFiles
 from prodkit.data.tasks import Loop
 from prodkit.errors import AbortedError, ServiceError, UnavailableError
 from prodkit.messaging import outbox_leases
@@ -47,9 +49,10 @@ class OutboxRelay:
     `optional_types` (names, or prefixes as in `product.*`) may go where nobody has subscribed.
 
     Relays that share a database lease its partitions for `lease` seconds, and each publishes only
-    while its own last. One that is paused for longer in the very act can repeat events after newer
-    ones of their subject; an inbox drops such repetitions. On PostgreSQL a commit wakes the relays
-    of all processes, elsewhere those of its own; the others look every `poll` seconds.
+    while its own last; over SQLite those of a dead process are taken over at once. One that is
+    paused for longer in the very act can repeat events after newer ones of their subject; an inbox
+    drops such repetitions. On PostgreSQL a commit wakes the relays of all processes, elsewhere
+    those of its own; the others look every `poll` seconds.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class OutboxRelay:
         self._lease = seconds("lease", lease)
         self._clock = clock
         self._owner = new_id()
+        self._living = OwnerFiles(database, "outbox")
         self._partitions: frozenset[int] = frozenset()
         self._renew_at = 0.0
         self._held_until = 0.0
@@ -88,6 +92,7 @@ class OutboxRelay:
 
     async def start(self) -> None:
         """Start publishing."""
+        await self._living.hold(self._owner)
         self._renew_at = self._report_at = 0.0
         self._loop.start()
         if self._bell is not None:
@@ -104,11 +109,10 @@ class OutboxRelay:
         finally:
             if self._bell is not None:
                 await self._bell.stop()
-        try:
+        with suppress(UnavailableError, AbortedError):  # then the leases end by themselves
             async with self._database.transaction() as tx:
                 await outbox_leases.leave(tx, self._owner)
-        except (UnavailableError, AbortedError):
-            return  # then the leases end by themselves
+        await self._living.drop(self._owner)
 
     def _committed(self) -> None:
         self._loop.wake()
@@ -127,7 +131,9 @@ class OutboxRelay:
         if self._clock.monotonic() < self._renew_at:
             return
         started = self._clock.monotonic()
-        async with self._database.transaction() as tx:
+        async with self._living.dead() as owners, self._database.transaction() as tx:
+            for owner in owners:
+                await outbox_leases.leave(tx, owner)
             now = await shared_time(tx, self._clock)
             self._partitions = await outbox_leases.renew(
                 tx, self._owner, self._store.partitions, now, now + self._lease
