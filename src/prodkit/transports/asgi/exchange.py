@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from prodkit.call import CURRENT, Call, Kind
+from prodkit.call import CURRENT, Call, Kind, new_request_id
 from prodkit.errors import InternalError, ServiceError
 from prodkit.transports.asgi.body import Message, Receive, RequestBody, Send, body_too_large
 from prodkit.transports.asgi.request import (
@@ -19,7 +19,6 @@ from prodkit.transports.asgi.request import (
     idempotency_key_of,
     inherit,
     listed,
-    new_request_id,
     request_id_of,
     timeout_of,
 )
@@ -82,7 +81,7 @@ class HttpExchange:
         self._nested = outer is not None
         if outer is None:
             sent = headers.get(b"x-request-id")
-            request_id = (new_request_id() if sent is None else request_id_of(sent)).decode()
+            request_id = new_request_id() if sent is None else request_id_of(sent)
         else:
             request_id = outer.request_id
         self.call = Call(

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
-from random import getrandbits
 from typing import Any, TypeAlias
 
-from prodkit.call import Call
+from prodkit.call import Call, new_request_id
 from prodkit.clock import Clock
 from prodkit.errors import InvalidArgumentError
 
@@ -151,14 +150,11 @@ def _address(text: str) -> str | None:
         return None
 
 
-def request_id_of(sent: bytes | None) -> bytes:
+def request_id_of(sent: bytes | None) -> str:
     """Return the request id that was sent, if it is fit to be written anywhere, else a new one."""
-    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else new_request_id()
-
-
-def new_request_id() -> bytes:
-    """Return 128 random bits in hex."""
-    return b"%032x" % getrandbits(128)
+    if sent is None or not _REQUEST_ID.fullmatch(sent):
+        return new_request_id()
+    return sent.decode()
 
 
 def timeout_of(sent: bytes) -> float:

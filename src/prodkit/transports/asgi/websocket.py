@@ -72,7 +72,7 @@ class WebSocketSession:
             transport="websocket",
             metadata=Metadata(scope, headers, door.edge, door.trusted_proxies),
             payload=self,
-            request_id=request_id_of(sent).decode() if outer is None else outer.request_id,
+            request_id=request_id_of(sent) if outer is None else outer.request_id,
             safe=False,
             edge=door.edge,
         )
