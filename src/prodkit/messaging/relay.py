@@ -122,8 +122,12 @@ class OutboxRelay:
     async def _turn(self) -> float:
         await self._renew()
         rows = await self._read()
-        if rows:
-            await self._publish(rows)
+        try:
+            if rows:
+                await self._publish(rows)
+        except UnavailableError:
+            await self._report()  # nobody needs the figures more
+            raise
         await self._report()
         return 0.0 if len(rows) == self._batch else self._poll
 

@@ -209,6 +209,17 @@ async def test_the_backlog_tells_how_much_how_old_and_what_fails(units, relay, s
     assert relay.backlog == Backlog()
 
 
+async def test_the_backlog_grows_while_the_broker_is_away(units, relay, sink, clock):
+    await record(units, event("1"))
+    sink.away = True
+    with pytest.raises(UnavailableError):
+        await relay._turn()
+    await clock.advance(60)
+    with pytest.raises(UnavailableError):
+        await relay._turn()
+    assert relay.backlog == Backlog(pending=1, age=60.0)
+
+
 async def test_a_commit_wakes_the_relay(units, relay, sink):
     await relay.start()
     async with asyncio.timeout(5):
