@@ -141,7 +141,9 @@ class Shop:
             self.await_ready()
 
     def await_ready(self) -> None:
-        eventually(lambda: self._healthy(self.api, "/health/ready", self.shop), every=0.05)
+        eventually(
+            lambda: self._healthy(self.api, "/health/ready", self.shop), within=60.0, every=0.05
+        )
 
     def start_sandbox(self) -> None:
         self.sandbox = Process("sandbox", self.folder, self.env)

@@ -66,14 +66,15 @@ class Stock:
             found = await _locked(work.tx, made.order_id)
             _unless_released(found)
             return found
-        # One sequence for all, so that no two orders wait for each other.
-        for product_id, quantity in sorted(wanted.items()):
-            await _take(work, product_id, quantity)
         rows = [
             {"order_id": made.order_id, "product_id": product_id, "quantity": quantity}
             for product_id, quantity in wanted.items()
         ]
         await work.execute(insert(reservation_lines), rows)
+        # Last, as everybody else waits for these rows; in one sequence for all, so that no two
+        # orders wait for each other.
+        for product_id, quantity in sorted(wanted.items()):
+            await _take(work, product_id, quantity)
         return made
 
     async def commit(self, order_id: str) -> Reservation:
@@ -84,8 +85,8 @@ class Stock:
         found = await _locked(work.tx, order_id)
         _unless_released(found)
         if found.status == RESERVED:
-            await self._shift(work, order_id, products.c.reserved, products.c.sold)
             await _set(work, order_id, SOLD)
+            await self._shift(work, order_id, products.c.reserved, products.c.sold)
         return Reservation(order_id, SOLD, found.expires_at)
 
     async def release(self, order_id: str) -> Reservation:
@@ -100,8 +101,8 @@ class Stock:
         found = await _locked(work.tx, order_id)
         if found.status != RELEASED:
             held = products.c.reserved if found.status == RESERVED else products.c.sold
-            await self._shift(work, order_id, held, products.c.available)
             await _set(work, order_id, RELEASED)
+            await self._shift(work, order_id, held, products.c.available)
         return gone
 
     async def sweep(self, batch: int = 100) -> int:
