@@ -15,6 +15,7 @@ from prodkit.traits import (
     limit_of,
     longest_wait_of,
     name_of,
+    slow_after_of,
     traits_of,
 )
 
@@ -169,6 +170,9 @@ def _doubts(members: Sequence[object]) -> _Found:
         unbounded = Trait.QUEUES in traits and isinf(longest_wait_of(member))
         if unbounded and Trait.LIMITS_CALL not in outer:
             yield name, "may let calls wait for ever: bound the wait, or put a Deadline outside"
+        slow, longest = slow_after_of(member), min([worst_case(after), *map(limit_of, before)])
+        if longest <= slow < inf:
+            yield name, f"looks for calls of {slow:g} s or more, and all end after {longest:g} s"
         limit, needed = limit_of(member), worst_case(after)
         if Trait.LIMITS_CALL in traits and limit < needed < inf:
             yield name, f"leaves {limit:g} s to what takes {needed:g} s{_because(after)}"

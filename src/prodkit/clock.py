@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from prodkit.errors import ConfigurationError, ServiceError
+from prodkit.options import implementation
 
 
 class TimerHandle(Protocol):
@@ -49,6 +50,11 @@ class SystemClock:
 
 
 SYSTEM_CLOCK: Clock = SystemClock()
+
+
+def checked_clock(value: Clock) -> Clock:
+    """Return `value` if it has every method of Clock; else ConfigurationError."""
+    return value if value is SYSTEM_CLOCK else implementation("clock", value, Clock)
 
 
 class Alarm:

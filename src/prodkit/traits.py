@@ -57,6 +57,13 @@ def longest_wait_of(member: object) -> float:
     return _number(member, "longest_wait", 0.0)
 
 
+def slow_after_of(member: object) -> float:
+    """Return the seconds from which on `member` takes a call for slow (`slow_after`); none: inf."""
+    if not traits_of(member) & (Trait.BREAKS | Trait.CONCURRENT):
+        return inf
+    return _number(member, "slow_after", inf)
+
+
 def exceptions_of(member: object) -> tuple[type[Exception], ...]:
     """Return the exception types that `member` answers to by name (`exceptions`)."""
     named = getattr(member, "exceptions", ())

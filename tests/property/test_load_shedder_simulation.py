@@ -11,6 +11,7 @@ from statistics import mean
 import pytest
 
 from prodkit import Call, Pipeline
+from prodkit.clock import SystemClock
 from prodkit.errors import OverloadedError
 from prodkit.policies.load_shedder import LoadShedder, Priority
 
@@ -25,7 +26,7 @@ class Parked:
 
 
 @dataclass
-class Server:
+class Server(SystemClock):
     """`places` calls are served at once, for `service` seconds on average, the rest queues.
 
     It is the clock too: time is a heap of events.

@@ -278,6 +278,19 @@ class TestDoubts:
         )
         assert doubts(Member("Deadline", Trait.LIMITS_CALL, limit=9.0), retry, timeout) == []
 
+    @pytest.mark.parametrize("seconds", [2.0, 5.0])
+    @pytest.mark.parametrize("trait", [Trait.BREAKS, Trait.REPEATS | Trait.CONCURRENT])
+    def test_who_looks_for_slow_calls_where_none_can_be(self, trait, seconds):
+        member = Member("Member", trait, slow_after=seconds)
+        words = f"Member looks for calls of {seconds:g} s or more, and all end after 2 s"
+        assert doubts(member, timeout) == [words]
+        assert doubts(Member("Deadline", Trait.LIMITS_CALL, limit=2.0), member, longer)[-1] == words
+        assert doubts(member) == doubts(member, longer) == []
+
+    def test_who_times_whole_calls_may_find_slow_ones_of_several_attempts(self):
+        member = Member("Member", Trait.BREAKS, slow_after=5.0)
+        assert not any("looks for" in doubt for doubt in doubts(member, retry, timeout))
+
 
 class TestWorstCase:
     def test_without_a_limit_there_is_none(self):

@@ -3,7 +3,15 @@ from math import inf
 import pytest
 
 from prodkit import Trait
-from prodkit.traits import attempts_of, exceptions_of, limit_of, longest_wait_of, name_of, traits_of
+from prodkit.traits import (
+    attempts_of,
+    exceptions_of,
+    limit_of,
+    longest_wait_of,
+    name_of,
+    slow_after_of,
+    traits_of,
+)
 
 
 class Member:
@@ -37,6 +45,13 @@ def test_a_wait_is_that_of_what_waits():
     assert longest_wait_of(Member(Trait.REPEATS, longest_wait=4)) == 4
     assert longest_wait_of(Member(Trait.QUEUES, longest_wait="long")) == 0.0
     assert longest_wait_of(Member(longest_wait=4)) == 0.0
+
+
+@pytest.mark.parametrize("trait", [Trait.BREAKS, Trait.CONCURRENT])
+def test_slow_is_what_a_breaker_or_a_hedge_takes_for_it(trait):
+    assert slow_after_of(Member(trait, slow_after=2.0)) == 2.0
+    assert slow_after_of(Member(trait, slow_after=None)) == slow_after_of(Member(trait)) == inf
+    assert slow_after_of(Member(slow_after=2.0)) == inf
 
 
 def test_exceptions_are_the_types_among_what_is_named():

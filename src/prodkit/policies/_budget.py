@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TypeAlias
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock
 from prodkit.errors import ConfigurationError
 from prodkit.options import function, number, probability, whole_number
 
@@ -104,7 +104,7 @@ class KeyedRetryBudget:
         self._key = function("key", key)
         self._max_keys = whole_number("max_keys", max_keys)
         self._budgets: dict[Hashable, RetryBudget] = {}
-        self._monotonic = clock.monotonic
+        self._monotonic = checked_clock(clock).monotonic
 
     def __call__(self, call: Call) -> RetryBudget:
         """Return the budget of the target of `call`."""

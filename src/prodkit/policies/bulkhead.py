@@ -10,7 +10,7 @@ from math import inf
 from typing import TypeVar
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import BulkheadFullError, ConfigurationError
 from prodkit.events import Event
 from prodkit.options import checked_name, function, whole_number
@@ -92,7 +92,7 @@ class Bulkhead:
         self._key = None if key is None else function("key", key)
         self._keyed: dict[str, Places] = {}
         self._places = Places(None)
-        self._clock = clock
+        self._clock = checked_clock(clock)
 
     @property
     def traits(self) -> Trait:

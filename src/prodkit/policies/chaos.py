@@ -10,10 +10,10 @@ from datetime import timedelta
 from typing import ClassVar, Final, Literal, TypeAlias, TypeVar
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import Code, ConfigurationError, UnavailableError, add_note, error_type
 from prodkit.events import Event
-from prodkit.options import probability
+from prodkit.options import function, probability
 from prodkit.pipeline import Next
 from prodkit.traits import Trait
 
@@ -93,8 +93,8 @@ class Chaos:
         self._abort_rate = probability("abort_rate", abort_rate)
         self._match = _function("match", match)
         self._enabled = _function("enabled", enabled)
-        self._clock = clock
-        self._random = random
+        self._clock = checked_clock(clock)
+        self._random = function("random", random)
         self.traits = Trait.INJECTS | (Trait.RETRACTS if abort_rate else Trait.NONE)
 
     def reconfigure(
@@ -209,4 +209,4 @@ F = TypeVar("F", bound="Callable[..., bool]")
 def _function(option: str, value: F | None) -> F | None:
     if value is not None and (not callable(value) or isinstance(value, type)):
         raise ConfigurationError(f"{option} must be a function that says yes or no, not {value!r}")
-    return value
+    return value if value is None else function(option, value)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from prodkit.alarms import Alarms
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Alarm, Clock, checked_clock, seconds
 from prodkit.errors import DeadlineExceededError
 from prodkit.events import Event
 from prodkit.pipeline import Next
@@ -40,7 +40,7 @@ class Deadline:
 
     def __init__(self, limit: float | timedelta, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._limit = seconds("limit", limit)
-        self._clock = clock
+        self._clock = checked_clock(clock)
         self._alarms = Alarms(clock, self._limit)
 
     @property

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 from prodkit._tasks import complete
 from prodkit.call import Call, Codec
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import (
     FAILURE_CODES,
     AbortedError,
@@ -132,7 +132,7 @@ class Idempotency:
         self._secret = secret
         self._scope = function("scope", scope)
         self._required = required
-        self._clock = clock
+        self._clock = checked_clock(clock)
         #: By key: what came of asking the store, from then on until the handler has ended.
         self._asked: dict[str, asyncio.Future[Record]] = {}
 

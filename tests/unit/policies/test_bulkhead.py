@@ -1,10 +1,12 @@
 import asyncio
 import sys
 from math import inf, nan
+from unittest.mock import Mock
 
 import pytest
 
 from prodkit import Call, Pipeline
+from prodkit.clock import Clock
 from prodkit.errors import BulkheadFullError, Code, ConfigurationError
 from prodkit.policies.bulkhead import Bulkhead, BulkheadRejected, CallWaited
 from prodkit.policies.deadline import Deadline
@@ -376,7 +378,8 @@ class TestWhatItSaysOfItself:
 
 
 async def test_without_contention_it_costs_two_python_calls_and_reads_no_clock():
-    handler = Pipeline(Bulkhead("db", limit=1, clock=None)).bind(asyncio.sleep)
+    clock = Mock(spec=Clock)
+    handler = Pipeline(Bulkhead("db", limit=1, clock=clock)).bind(asyncio.sleep)
     called = []
 
     def profile(frame, event, _argument):
@@ -390,3 +393,4 @@ async def test_without_contention_it_costs_two_python_calls_and_reads_no_clock()
         sys.setprofile(None)
     assert called[:2] == ["_link.<locals>.<lambda>", "Bulkhead.__call__"]
     assert "sleep" in called[2]
+    assert clock.mock_calls == []

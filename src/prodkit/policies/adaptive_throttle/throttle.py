@@ -10,7 +10,7 @@ from random import random as system_random
 from typing import TypeVar
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import Code, RejectedError, ThrottledError, code_of
 from prodkit.events import Event
 from prodkit.options import checked_name, factor, function, share, whole_number
@@ -101,8 +101,8 @@ class AdaptiveThrottle:
         self._max_probability = share("max_rejection_probability", max_rejection_probability)
         self._counts = Counts(seconds("window", window) / BUCKETS)
         self._is_accepted = function("is_accepted", is_accepted)
-        self._monotonic = clock.monotonic
-        self._random = random
+        self._monotonic = checked_clock(clock).monotonic
+        self._random = function("random", random)
 
     def reconfigure(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar, Unpack
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock
 from prodkit.errors import CircuitOpenError, Code, rejection
 from prodkit.events import Event
 from prodkit.options import checked_name, function
@@ -74,12 +74,17 @@ class CircuitBreaker:
         self._circuit = Circuit(options.changed(choices))
         self._timeless = self.options.timeless
         self._is_failure = function("is_failure", is_failure)
-        self._monotonic = clock.monotonic
+        self._monotonic = checked_clock(clock).monotonic
 
     @property
     def options(self) -> Options:
         """The options as they are now."""
         return self._circuit.options
+
+    @property
+    def slow_after(self) -> float | None:
+        """The seconds after which a call is slow, None where nothing is timed."""
+        return self._circuit.options.slow_call_duration
 
     @property
     def state(self) -> State:

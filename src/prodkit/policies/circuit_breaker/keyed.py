@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TypeVar, Unpack
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock
 from prodkit.errors import ConfigurationError
 from prodkit.options import checked_name, function, whole_number
 from prodkit.pipeline import Next
@@ -86,7 +86,7 @@ class KeyedCircuitBreaker:
         elif key is by_host:
             self.traits |= Trait.NEEDS_HOST
         self._is_failure = function("is_failure", is_failure)
-        self._clock = clock
+        self._clock = checked_clock(clock)
         # Last called last; `_kept` are those that were not closed when one had to go, and were not
         # called since. So no eviction looks twice at what it may not take.
         self._recent: OrderedDict[str, CircuitBreaker] = OrderedDict()
@@ -95,6 +95,11 @@ class KeyedCircuitBreaker:
     def __call__(self, call: Call, proceed: Next[T], /) -> Coroutine[object, object, T]:
         """Let `call` through the breaker of its key."""
         return self._breaker(self._key(call))(call, proceed)
+
+    @property
+    def slow_after(self) -> float | None:
+        """The seconds after which a call is slow, None where nothing is timed."""
+        return self.options.slow_call_duration
 
     def states(self) -> dict[str, State]:
         """Return where the circuit of each key is; a key that is not there is closed."""

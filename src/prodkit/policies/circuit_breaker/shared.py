@@ -9,7 +9,7 @@ from secrets import token_hex
 from typing import TypeVar, Unpack
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import Code
 from prodkit.options import checked_name, function
 from prodkit.pipeline import Next
@@ -72,12 +72,17 @@ class SharedCircuitBreaker:
         self._view = View(self._circuit, seconds("refresh", refresh))
         self._fleet = Fleet(name, store, self._view, seconds("store_timeout", store_timeout), clock)
         self._is_failure = function("is_failure", is_failure)
-        self._monotonic = clock.monotonic
+        self._monotonic = checked_clock(clock).monotonic
 
     @property
     def options(self) -> Options:
         """The options as they are now."""
         return self._circuit.options
+
+    @property
+    def slow_after(self) -> float | None:
+        """The seconds after which a call is slow, None where nothing is timed."""
+        return self._circuit.options.slow_call_duration
 
     @property
     def state(self) -> State:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final, TypeVar
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import (
     FAILURE_CODES,
     Code,
@@ -101,7 +101,7 @@ class Hedge:
         self._others = LatencyPercentile(self._percentile, self._window)
         self._budget = checked_budget(budget, RetryBudget(0.1, 1.0))
         self._is_failure = function("is_failure", is_failure)
-        self._clock = clock
+        self._clock = checked_clock(clock)
 
     def _set(
         self,
@@ -145,6 +145,11 @@ class Hedge:
         )
         for latency in (self._others, *self._latencies.values()):
             latency.ask(self._percentile)
+
+    @property
+    def slow_after(self) -> float:
+        """The seconds after which a call is hedged while nothing was measured."""
+        return self._delay
 
     def delay_of(self, operation: str) -> float:
         """Return the seconds after which a call of `operation` would be hedged now."""

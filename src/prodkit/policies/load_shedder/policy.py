@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import ClassVar, TypeVar
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import ConfigurationError, OverloadedError
 from prodkit.events import Event
 from prodkit.options import factor, function, whole_number
@@ -88,7 +88,9 @@ class LoadShedder:
         self._limit = ConcurrencyLimit(
             floor=floor, ceiling=ceiling, initial=initial, tolerance=tolerance
         )
-        self._load = Load(self._limit, seconds("lag_limit", lag_limit), self._tell, clock)
+        self._load = Load(
+            self._limit, seconds("lag_limit", lag_limit), self._tell, checked_clock(clock)
+        )
         self._priority = function("priority", priority)
         self._told = initial
 

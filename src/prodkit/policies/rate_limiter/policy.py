@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NoReturn, TypeAlias, TypeVar
 
 from prodkit.call import Call, Kind
-from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock, seconds
 from prodkit.errors import ConfigurationError, InternalError, ServiceError
 from prodkit.options import function, implementation
 from prodkit.pipeline import Next
@@ -103,7 +103,7 @@ class RateLimiter:
         self._prefix = f"{name}:"
         self._key = function("key", key)
         self._fields_for = _SERVER if fields else None
-        self._clock = clock
+        self._clock = checked_clock(clock)
         self._monotonic = clock.monotonic
         self._store_timeout = seconds("store_timeout", store_timeout)
         self._local = MemoryRateLimitStore()

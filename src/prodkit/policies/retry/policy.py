@@ -9,9 +9,9 @@ from sys import exception as being_handled
 from typing import TypeVar
 
 from prodkit.call import Call
-from prodkit.clock import SYSTEM_CLOCK, Clock
+from prodkit.clock import SYSTEM_CLOCK, Clock, checked_clock
 from prodkit.errors import Code
-from prodkit.options import whole_number
+from prodkit.options import function, whole_number
 from prodkit.pipeline import Next
 from prodkit.policies._budget import Budget, RetryBudget, checked_budget
 from prodkit.policies.retry.backoff import Backoff, Strategy
@@ -72,8 +72,8 @@ class Retry:
             backoff, wait_initial=wait_initial, wait_max=wait_max, wait_jitter=wait_jitter
         )
         self._budget = checked_budget(budget, RetryBudget())
-        self._clock = clock
-        self._random = random
+        self._clock = checked_clock(clock)
+        self._random = function("random", random)
 
     @property
     def attempts(self) -> int:

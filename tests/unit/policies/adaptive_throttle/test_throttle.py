@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from prodkit import Call, Code, Pipeline
+from prodkit.clock import SystemClock
 from prodkit.errors import (
     BulkheadFullError,
     ConfigurationError,
@@ -302,7 +303,7 @@ async def simulate(throttle, backend, clock, *, demand, seconds):
         clock.now += 1 / demand
 
 
-class Ticks:
+class Ticks(SystemClock):
     def __init__(self):
         self.now = 1000.0
 

@@ -3,6 +3,7 @@ import asyncio
 import pytest
 
 from prodkit import Pipeline
+from prodkit.clock import SystemClock
 from prodkit.errors import (
     Code,
     ConfigurationError,
@@ -255,10 +256,8 @@ async def test_nothing_is_given_back_to_a_store_that_is_away(limited, store, clo
     assert (task.cancelled(), store.asked) == (True, 0)
 
 
-class Late:
+class Late(SystemClock):
     """A clock whose timers run when the test says so, and a store that is answered likewise."""
-
-    monotonic = staticmethod(lambda: 1000.0)
 
     def __init__(self, answers):
         self.timers = []
