@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import json
 import sys
 import time
@@ -68,6 +69,10 @@ async def hold(_):
     return PlainTextResponse("called")
 
 
+async def frozen(_):
+    return PlainTextResponse(str(gc.get_freeze_count()))
+
+
 async def kill_worker(_):
     poison.set()
     return PlainTextResponse("", 202)
@@ -103,6 +108,7 @@ app = Starlette(
         Route("/slow", slow),
         Route("/stuck", stuck),
         Route("/hold", hold),
+        Route("/frozen", frozen),
         Route("/kill-worker", kill_worker),
         *health.routes(),
     ]

@@ -153,3 +153,7 @@ def test_sigint_drains_too(start):
 def test_a_remote_call_inside_a_transaction_fails_but_in_production(start, environment, status):
     service = start(f"--environment={environment}")
     assert service.get("/hold")[0] == status
+
+
+def test_what_a_process_began_with_is_no_work_for_the_garbage_collector(start):
+    assert int(start().get("/frozen")[1]) > 10_000

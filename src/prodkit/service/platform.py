@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -45,6 +46,10 @@ class Platform:
     services share starts once and closes once. `health` gathers the checks of all services, named
     `service.check` where there are several. `admin` is up before everything else and goes last.
     Durations are seconds.
+
+    `freeze`: in `run`, what is there when the process is ready (modules, routes, descriptors) is not
+    looked at again by the garbage collector: a full collection would find nothing in it, and hold
+    up the event loop for a microsecond or two for each object. It does not make requests cheaper.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Platform:
         drain_delay: float = 3.0,
         drain_timeout: float = 20.0,
         start_timeout: float = 60.0,
+        freeze: bool = True,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         _check_names(services)
@@ -67,6 +73,7 @@ class Platform:
             admin.attach(self.health, self.drain)
         self._limit = drain_delay + drain_timeout + _STUCK
         self._signals = 0
+        self._freeze = freeze
         self._owns_process = False
         self._production = any(s.settings.environment == "production" for s in services)
         self._lifecycle = Lifecycle(
@@ -141,6 +148,9 @@ class Platform:
     def _enter(self, state: State) -> None:
         if state is State.DRAINING and self._owns_process:
             self._watch_over_exit()
+        if state is State.READY and self._owns_process and self._freeze:
+            gc.collect()  # or garbage would be kept for ever
+            gc.freeze()
         for health in self._healths:
             health.enter(state)
 
