@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 try:
@@ -20,8 +21,8 @@ from prodkit.data.database import Database
 class OwnerFiles:
     """The living owners of one `kind` of leases in a SQLite database: a locked file each.
 
-    Who leases holds an exclusive flock(2) on a file beside the database, from before its first
-    lease until it ends. The kernel drops it with the process, however that died, and with no
+    Who leases holds an exclusive flock(2) on a file, in the folder `owners` beside the database,
+    from before its first lease until it ends. The kernel drops it with the process, however that died, and with no
     process that lives: so whoever can have the lock knows that the owner is dead, and need not wait
     for its leases to end. A file that is missing proves nothing. Processes of one SQLite database
     share a machine; over PostgreSQL none of this is there: a lost connection proves no death.
@@ -30,8 +31,8 @@ class OwnerFiles:
     def __init__(self, database: Database, kind: str) -> None:
         path = database.writer.url.database
         there = fcntl is not None and database.dialect == "sqlite" and path
-        self._folder = Path(f"{path}-owners") if there else None
-        self._prefix = f"{kind}-"
+        self._folder = Path(str(path)).parent / "owners" if there else None
+        self._prefix = f"{Path(str(path)).name}.{kind}."
         self._held: dict[str, int] = {}
 
     async def hold(self, owner: str) -> None:
@@ -81,7 +82,7 @@ class OwnerFiles:
 
     def _lock_dead(self, folder: Path) -> dict[str, int]:
         found = {}
-        for path in folder.glob(f"{self._prefix}*"):
+        for path in folder.glob(f"{escape(self._prefix)}*"):
             with suppress(FileNotFoundError):
                 descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                 try:

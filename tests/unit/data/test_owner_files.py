@@ -81,7 +81,7 @@ async def test_who_leaves_leaves_nothing(database, files, tmp_path):
     await files.drop("here")
     await files.drop("here")
     assert await the_dead(files) == []
-    assert list((tmp_path / "orders.db-owners").iterdir()) == []
+    assert list((tmp_path / "owners").iterdir()) == []
 
 
 async def test_who_is_buried_while_it_begins_is_alive_in_the_end(database, files):
