@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from prodkit.policies.circuit_breaker.circuit import State
 from prodkit.policies.circuit_breaker.store import BreakerStore, Outcome, Standing, Terms
 from prodkit.testing.conformance._expect import Advance, Now, expect, fresh
+from prodkit.testing.conformance._steps import Step, run
 
 _CLOSED, _OPEN, _HALF_OPEN, _ISOLATED = State
 
 
-async def check_breaker_store(store: BreakerStore, *, now: Now, advance: Advance) -> None:
+async def check_breaker_store(
+    store: BreakerStore, *, now: Now, advance: Advance, concurrently: bool = False
+) -> None:
     """Check `store` against BreakerStore: permits, leases, fences, and who closes and opens.
 
-    It takes eight seconds of the store's time.
+    It takes eight seconds of the store's time; three, `concurrently`.
     """
-    await _check_trips(_Fleet(store, now), advance)
-    await _check_permits(_Fleet(store, now), advance)
-    await _check_leases(_Fleet(store, now), advance)
-    await _check_closing(_Fleet(store, now), advance)
-    await _check_reopening(_Fleet(store, now), advance)
-    await _check_by_hand(_Fleet(store, now), advance)
-    await _check_other_terms(_Fleet(store, now), advance)
+
+    def step(check: _Check) -> Step:
+        return lambda advance: check(_Fleet(store, now), advance)
+
+    checks: Sequence[_Check] = (
+        _check_trips,
+        _check_permits,
+        _check_leases,
+        _check_closing,
+        _check_reopening,
+        _check_by_hand,
+        _check_other_terms,
+    )
+    await run([step(check) for check in checks], advance, concurrently=concurrently)
 
 
 class _Fleet:
@@ -60,6 +72,9 @@ class _Fleet:
         await self.trip((await self.admit()).generation)
         await advance(0.55)
         return await self.permits(3)
+
+
+_Check: TypeAlias = Callable[[_Fleet, Advance], Awaitable[None]]
 
 
 async def _check_trips(fleet: _Fleet, advance: Advance) -> None:

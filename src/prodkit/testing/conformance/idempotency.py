@@ -9,28 +9,38 @@ from typing import TypeAlias
 
 from prodkit.policies.claim import IdempotencyStore, Record, Terms
 from prodkit.testing.conformance._expect import Advance, Now, expect, fresh
+from prodkit.testing.conformance._steps import Step, run
 
 Begin: TypeAlias = Callable[[], AbstractAsyncContextManager[object]]
 
 
 async def check_idempotency_store(
-    store: IdempotencyStore, *, now: Now, advance: Advance, begin: Begin | None = None
+    store: IdempotencyStore,
+    *,
+    now: Now,
+    advance: Advance,
+    begin: Begin | None = None,
+    concurrently: bool = False,
 ) -> None:
     """Check `store` against IdempotencyStore; a transactional one needs `begin`.
 
     `begin()` opens a transaction as an async context manager and gives what `claim.complete` is
     given; it commits at the end and rolls back on an exception. Takes twelve seconds of the store's
-    time.
+    time; six, `concurrently`.
     """
     expect(store.transactional is (begin is not None), "a transactional store is checked as such")
     keeper = _Keeper(store, now)
-    await _check_holders(keeper)
-    await _check_answers(keeper, advance)
-    await _check_leases(keeper, advance)
-    if begin is not None:
-        await _check_transactions(keeper, advance, begin)
-    else:
-        await _check_no_transactions(keeper)
+    steps: list[Step] = [
+        lambda advance: _check_holders(keeper),
+        lambda advance: _check_answers(keeper, advance),
+        lambda advance: _check_leases(keeper, advance),
+        lambda advance: (
+            _check_no_transactions(keeper)
+            if begin is None
+            else _check_transactions(keeper, advance, begin)
+        ),
+    ]
+    await run(steps, advance, concurrently=concurrently)
 
 
 class _Keeper:

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from prodkit.policies.rate_limiter import Answer, Limit, Rate, RateLimitStore, SlidingLog
 from prodkit.testing.conformance._expect import Advance, Now, expect, fresh
+from prodkit.testing.conformance._steps import Step, run
 
 SECOND = 1_000_000_000
 #: What a store's own clock may have moved on between two steps of a check.
 _SLACK = 0.001
 
 
-async def check_rate_limit_store(store: RateLimitStore, *, now: Now, advance: Advance) -> None:
+async def check_rate_limit_store(
+    store: RateLimitStore, *, now: Now, advance: Advance, concurrently: bool = False
+) -> None:
     """Check `store` against RateLimitStore: rates and logs, several at once, cost, turns, expiry.
 
-    It takes some fifteen seconds of the store's time.
+    It takes eighteen seconds of the store's time; four, `concurrently`.
     """
     shop = _Counter(store, now)
-    await _check_rate(shop, advance)
-    await _check_log(shop, advance)
-    await _check_cost(shop, advance)
-    await _check_several(shop, advance)
-    await _check_turns(shop, advance)
-    await _check_changes(shop, advance)
+    steps: list[Step] = [
+        lambda advance: _check_rate(shop, advance),
+        lambda advance: _check_log(shop, advance),
+        *(partial(_check_cost, shop, limit) for limit in _COSTS),
+        *(partial(_check_several, shop, limits) for limits in _PAIRS),
+        *(partial(_check_turns, shop, limit) for limit in _TURNS),
+        lambda advance: _check_changes(shop),
+    ]
+    await run(steps, advance, concurrently=concurrently)
 
 
 class _Counter:
@@ -95,35 +102,36 @@ async def _check_log(shop: _Counter, advance: Advance) -> None:
     expect(_left([log], answer) == [4], f"after a rest the log is empty: {answer}")
 
 
-async def _check_cost(shop: _Counter, advance: Advance) -> None:
-    for limit in (Rate(5, per=60.0), SlidingLog(5, per=60.0)):
-        key = fresh()
-        answer = await shop.ask(key, limit, cost=3)
-        expect(answer[1] == 0, f"a cost of 3 fits into 5: {answer}")
-        expect(_left([limit], answer) == [2], f"5 without a cost of 3 are 2: {answer}")
-        refused = await shop.ask(key, limit, cost=3)
-        expect(refused[1] > 0, "a cost of 3 does not fit into 2")
-        expect(await shop.admitted(key, limit, calls=1, cost=2) == 1, "a cost of 2 still does")
-        expect(await shop.admitted(key, limit) == 0, "then nothing is left")
+async def _check_cost(shop: _Counter, limit: Limit, _advance: Advance) -> None:
+    key = fresh()
+    answer = await shop.ask(key, limit, cost=3)
+    expect(answer[1] == 0, f"a cost of 3 fits into 5: {answer}")
+    expect(_left([limit], answer) == [2], f"5 without a cost of 3 are 2: {answer}")
+    refused = await shop.ask(key, limit, cost=3)
+    expect(refused[1] > 0, "a cost of 3 does not fit into 2")
+    expect(await shop.admitted(key, limit, calls=1, cost=2) == 1, "a cost of 2 still does")
+    expect(await shop.admitted(key, limit) == 0, "then nothing is left")
 
 
-async def _check_several(shop: _Counter, advance: Advance) -> None:
-    for limits in _PAIRS:
-        key = fresh()
-        count = await shop.admitted(key, *limits)
-        expect(count == 3, f"the narrower of two limits, 3, rules: {count} admitted")
-        refused = await shop.ask(key, *limits)
-        expect(refused[1] > 0 and len(refused) == 4, f"(at, wait, ahead, ahead): {refused}")
-        left = _left(limits, refused)
-        expect(left == [0, 5], f"what one limit refuses does not count in the other: {left} left")
-        await advance(1.0 + _SLACK)
-        count = await shop.admitted(key, *limits)
-        expect(count == 3, f"a second later the narrower admits 3 again: {count}")
-        await advance(1.0 + _SLACK)
-        count = await shop.admitted(key, *limits)
-        expect(count == 2, f"of the wider one's 8 two are left: {count} admitted")
-        refused = await shop.ask(key, *limits)
-        expect(refused[1] > SECOND, f"the wait is the longest one: {refused[1]} ns")
+_COSTS: tuple[Limit, ...] = (Rate(5, per=60.0), SlidingLog(5, per=60.0))
+
+
+async def _check_several(shop: _Counter, limits: Sequence[Limit], advance: Advance) -> None:
+    key = fresh()
+    count = await shop.admitted(key, *limits)
+    expect(count == 3, f"the narrower of two limits, 3, rules: {count} admitted")
+    refused = await shop.ask(key, *limits)
+    expect(refused[1] > 0 and len(refused) == 4, f"(at, wait, ahead, ahead): {refused}")
+    left = _left(limits, refused)
+    expect(left == [0, 5], f"what one limit refuses does not count in the other: {left} left")
+    await advance(1.0 + _SLACK)
+    count = await shop.admitted(key, *limits)
+    expect(count == 3, f"a second later the narrower admits 3 again: {count}")
+    await advance(1.0 + _SLACK)
+    count = await shop.admitted(key, *limits)
+    expect(count == 2, f"of the wider one's 8 two are left: {count} admitted")
+    refused = await shop.ask(key, *limits)
+    expect(refused[1] > SECOND, f"the wait is the longest one: {refused[1]} ns")
 
 
 _PAIRS: tuple[tuple[Limit, Limit], ...] = (
@@ -134,25 +142,27 @@ _PAIRS: tuple[tuple[Limit, Limit], ...] = (
 )
 
 
-async def _check_turns(shop: _Counter, advance: Advance) -> None:
-    for limit in (Rate(1, per=0.5), SlidingLog(1, per=0.5)):
-        key = fresh()
-        turns = [await shop.ask(key, limit, patience=1.1) for _ in range(4)]
-        waits = [answer[1] / SECOND for answer in turns]
-        near = [abs(wait - turn * 0.5) < 0.1 for turn, wait in enumerate(waits)]
-        expect(all(near), f"turns come one interval after the other: {waits}")
-        expect(turns[3][1] > 1.1 * SECOND, "a turn beyond the patience is not reserved")
-        expect(turns[1][2] <= limit.tolerance, "who has a turn is not over the limit at it")
-        await shop.store.give_back(key, (limit,), 1, turns[1])
-        wait = (await shop.ask(key, limit))[1] / SECOND
-        expect(wait > 0.9, f"a turn with somebody behind it changes nothing: {wait} s")
-        await advance(1.0 + _SLACK)
-        expect(await shop.admitted(key, limit) == 0, "a reserved turn counts when it comes")
-        await advance(0.5)
-        expect(await shop.admitted(key, limit) == 1, "and then is over")
+async def _check_turns(shop: _Counter, limit: Limit, advance: Advance) -> None:
+    key = fresh()
+    turns = [await shop.ask(key, limit, patience=1.1) for _ in range(4)]
+    waits = [answer[1] / SECOND for answer in turns]
+    near = [abs(wait - turn * 0.5) < 0.1 for turn, wait in enumerate(waits)]
+    expect(all(near), f"turns come one interval after the other: {waits}")
+    expect(turns[3][1] > 1.1 * SECOND, "a turn beyond the patience is not reserved")
+    expect(turns[1][2] <= limit.tolerance, "who has a turn is not over the limit at it")
+    await shop.store.give_back(key, (limit,), 1, turns[1])
+    wait = (await shop.ask(key, limit))[1] / SECOND
+    expect(wait > 0.9, f"a turn with somebody behind it changes nothing: {wait} s")
+    await advance(1.0 + _SLACK)
+    expect(await shop.admitted(key, limit) == 0, "a reserved turn counts when it comes")
+    await advance(0.5)
+    expect(await shop.admitted(key, limit) == 1, "and then is over")
 
 
-async def _check_changes(shop: _Counter, advance: Advance) -> None:
+_TURNS: tuple[Limit, ...] = (Rate(1, per=0.5), SlidingLog(1, per=0.5))
+
+
+async def _check_changes(shop: _Counter) -> None:
     key = fresh()
     expect(await shop.admitted(key, Rate(4, per=60.0)) == 4, "a burst of 4")
     refused = await shop.ask(key, Rate(2, per=60.0))
