@@ -30,7 +30,7 @@ _AWAY = {
 }
 #: The same of a connection that is being made, where changing something is all that helps.
 _REFUSED = {
-    "28": "refuses the user or the password: check the URL",
+    "28": "refuses the user, or knows another password; check the URL",
     "3D000": "does not exist: create it, or check the URL",
     "42501": "does not let the user connect: grant CONNECT, or check the URL",
     "42704": "does not know one of the settings in the URL",
