@@ -86,7 +86,10 @@ class Pipeline:
         return review(self.members, door)
 
     def admit(self, door: Doorway) -> None:
-        """Doors call this at start: raise ConfigurationError for faults, tell doubts once each."""
+        """Doors call this at start: raise ConfigurationError for faults, tell doubts once each.
+
+        A member that observes is shown the others, if it has a method `watch` for that.
+        """
         findings = self.check(door)
         faults = [str(finding) for finding in findings if finding.severity is Severity.FAULT]
         if faults:
@@ -95,6 +98,9 @@ class Pipeline:
             if finding not in self._doubted:
                 self._doubted.add(finding)
                 self._on_doubt(door, finding)
+        for member in self.members:
+            if Trait.OBSERVES in traits_of(member) and hasattr(member, "watch"):
+                member.watch(self.members)
 
     def bind(self, leaf: Next[T]) -> Next[T]:
         """Link the members around `leaf`; done once, so a call pays only for its members."""

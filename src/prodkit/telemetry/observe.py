@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 from opentelemetry import trace
@@ -16,8 +17,8 @@ from prodkit.telemetry import spans
 from prodkit.telemetry.access import access_line
 from prodkit.telemetry.kept_span import KeptSpan
 from prodkit.telemetry.logs import encode_line
-from prodkit.telemetry.metrics import Series
 from prodkit.telemetry.outcome import Outcome, outcome_of
+from prodkit.telemetry.series import Series
 from prodkit.telemetry.telemetry import LEVELS, Telemetry
 from prodkit.telemetry.traces import context_of
 from prodkit.traits import Trait
@@ -35,8 +36,9 @@ class Observe:
     One span, one count, one duration, one access line a call, a stream being one call. Works at
     every door and for every kind: inbound calls continue their caller's trace, others the current
     span's. What policies emit becomes metrics and span events, and a line where the event asks for
-    one. Unexpected exceptions are logged
-    with their stack; spans and metrics tell their type alone. Cancellation is no error.
+    one; what bulkheads and shedders beside it hold, and the states of breakers, become gauges.
+    Unexpected exceptions are logged with their stack; spans and metrics tell their type alone.
+    Cancellation is no error.
     """
 
     traits = Trait.OBSERVES
@@ -74,6 +76,11 @@ class Observe:
             self._finish(outcome_of(call, raw, now - started, error, telemetry.redactor), span, now)
             error = None  # its traceback holds this frame: no work for the garbage collector
             detach(token)
+
+    def watch(self, members: Iterable[object]) -> None:
+        """Show what the other `members` hold, as gauges; `Pipeline.admit` calls it."""
+        for member in members:
+            self._telemetry.metrics.watch(member)
 
     def _finish(self, outcome: Outcome, span: Span, now: float) -> None:
         telemetry, call, code = self._telemetry, outcome.call, outcome.code

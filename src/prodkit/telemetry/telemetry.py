@@ -73,10 +73,13 @@ class Telemetry:
         self.metrics.lines_dropped.labels(service).set_function(lambda: self.log.dropped)
 
     def watch(self, *pipelines: Pipeline) -> None:
-        """Show what the bulkheads and load shedders in `pipelines` hold, as gauges."""
+        """Show what bulkheads and load shedders in `pipelines` hold, and the states of breakers.
+
+        Pipelines with an Observe are watched from their start; this is for others, of routes say.
+        """
         for pipeline in pipelines:
             for member in pipeline.members:
-                self.metrics.occupancy.watch(member)
+                self.metrics.watch(member)
 
     def line(self, told: Event, call: Call) -> None:
         """Write one line about what a policy told of `call`, if the event asks for one.

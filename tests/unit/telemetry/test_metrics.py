@@ -16,7 +16,8 @@ from prodkit.policies.circuit_breaker import (
 )
 from prodkit.policies.rate_limiter import RateExceeded
 from prodkit.policies.retry import RetryScheduled
-from prodkit.telemetry.metrics import LIMIT, Metrics
+from prodkit.telemetry.metrics import Metrics
+from prodkit.telemetry.series import LIMIT
 
 
 @pytest.fixture

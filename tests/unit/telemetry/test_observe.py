@@ -5,6 +5,7 @@ import io
 import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -17,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from prodkit import SYSTEM_CLOCK, Call, Code, Event, Kind, Pipeline, Principal, Trait
 from prodkit.errors import NotFoundError, RateLimitedError, UnavailableError
 from prodkit.policies.bulkhead import Bulkhead
-from prodkit.policies.circuit_breaker import CircuitOpened
+from prodkit.policies.circuit_breaker import CircuitBreaker, CircuitOpened
 from prodkit.policies.fallback import Fallback
 from prodkit.telemetry import LineSink, Observe, Telemetry, inject
 from prodkit.testing.clock import ManualClock
@@ -532,3 +533,33 @@ async def test_what_observing_costs_is_known_exactly():
     sys.setprofile(None)
     own = [name for name in entered if not name.startswith(("answer", "_link"))]
     assert len(own) == 18, own
+
+
+async def test_what_stands_beside_it_in_a_pipeline_is_a_gauge_from_the_start():
+    bench = Bench()
+    bulkhead, breaker = Bulkhead("work", limit=2), CircuitBreaker("stock")
+    going, held = asyncio.Event(), asyncio.Event()
+
+    @Pipeline(bench.observe, breaker, bulkhead)
+    async def work() -> None:
+        going.set()
+        await held.wait()
+
+    assert bench.value("policy_calls_limit", policy="Bulkhead work") == 2
+    task = asyncio.create_task(work())
+    await going.wait()
+    assert bench.value("policy_calls_running", policy="Bulkhead work") == 1
+    held.set()
+    await task
+    assert bench.value("policy_calls_running", policy="Bulkhead work") == 0
+
+
+async def test_what_a_hand_does_to_a_breaker_shows_at_once():
+    bench, breaker = Bench(), CircuitBreaker("stock")
+    Pipeline(bench.observe, breaker)(asyncio.sleep)
+    state = partial(bench.value, "circuit_breaker_state", name="stock")
+    assert state() == 0
+    breaker.isolate()
+    assert state() == 3  # no call has come since
+    breaker.reset()
+    assert state() == 0
