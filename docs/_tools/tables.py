@@ -1,0 +1,47 @@
+"""Tables of one page that stand on another: `<!-- table: benchmarks/policies.md#heading -->`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+MARK = re.compile(r"^<!-- table: (?P<page>[\w/-]+\.md)#(?P<anchor>[\w-]+) -->$", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!https?://)([^)]*)\)")
+
+
+class NoTableError(ValueError):
+    """A page asks for a table that is not there."""
+
+
+def copied(markdown: str, docs: Path) -> str:
+    """Return `markdown` with every mark replaced by the first table under that heading."""
+    return MARK.sub(lambda mark: table(docs, mark["page"], mark["anchor"]), markdown)
+
+
+def table(docs: Path, page: str, anchor: str) -> str:
+    """Return the first table under the heading of `anchor`, its links made the page's own."""
+    section = False
+    rows: list[str] = []
+    for line in (docs / page).read_text("utf-8").splitlines():
+        if line.startswith("#"):
+            section = slug(line.lstrip("# ")) == anchor
+        elif section and line.startswith("|"):
+            rows.append(line)
+        elif rows:
+            break
+    if not rows:
+        raise NoTableError(f"{page} has no table under #{anchor}")
+    folder = page.rpartition("/")[0]
+    return "\n".join(
+        _LINK.sub(lambda link: f"]({_within(link[1], page, folder)})", r) for r in rows
+    )
+
+
+def slug(heading: str) -> str:
+    """Return the anchor of a heading, as MkDocs makes it."""
+    plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
+    return re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", plain).strip().lower())
+
+
+def _within(link: str, page: str, folder: str) -> str:
+    return f"{page}{link}" if link.startswith("#") else f"{folder}/{link}".lstrip("/")

@@ -1,0 +1,80 @@
+"""The site holds together: every page is in its navigation, every link leads somewhere."""
+
+from __future__ import annotations
+
+import re
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))
+from blocks import DOCS, PAGES, ROOT, anchors_of, name_of, prose_of
+from tables import MARK, NoTableError, copied, slug
+
+ON_SITE = [page for page in PAGES if page.is_relative_to(DOCS)]
+CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+
+
+def entries(nav: object) -> list[str]:
+    """Return the pages of a navigation, whatever their depth."""
+    if isinstance(nav, str):
+        return [nav]
+    items = nav.values() if isinstance(nav, dict) else nav
+    return [page for item in items for page in entries(item)]
+
+
+def test_every_page_is_in_the_navigation_once():
+    listed = entries(CONFIG["nav"])
+    there = {page.relative_to(DOCS).as_posix() for page in ON_SITE}
+    assert there - set(listed) == set(), "add these to `nav` in mkdocs.yml"
+    assert set(listed) - there == set(), "`nav` in mkdocs.yml names pages that are not there"
+    assert len(listed) == len(set(listed))
+
+
+def test_fonts_scripts_and_styles_come_with_the_package():
+    assert CONFIG["theme"]["font"] is False
+    assert not {"extra_javascript", "repo_url"} & set(CONFIG)
+    assert all("//" not in sheet for sheet in CONFIG["extra_css"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_and_their_anchors_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?://|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)", prose_of(page))
+    lost = []
+    for target, anchor in links:
+        file = (page.parent / target).resolve() if target else page
+        there = file.exists() and (not anchor or file.suffix != ".md" or anchor in anchors_of(file))
+        if not there:
+            lost.append(f"{target}#{anchor}" if anchor else target)
+    assert lost == []
+
+
+@pytest.mark.parametrize("page", ON_SITE, ids=name_of)
+def test_a_page_has_one_title_and_no_heading_is_skipped(page):
+    levels = [len(marks) for marks in re.findall(r"^(#{1,6}) ", prose_of(page), re.MULTILINE)]
+    assert levels.count(1) == 1
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_an_anchor_is_made_as_mkdocs_makes_it():
+    assert slug("A crowd at half-open, five probes") == "a-crowd-at-half-open-five-probes"
+    assert slug("`Retry` and [links](x.md)") == "retry-and-links"
+
+
+def test_the_tables_of_other_pages_are_copied_with_their_links():
+    page = (DOCS / "comparison.md").read_text("utf-8")
+    assert len(MARK.findall(page)) == 3
+    whole = copied(page, DOCS)
+    assert "<!-- table" not in whole
+    assert "| prodkit |" in whole
+    for target in re.findall(r"\]\(([^)#\s]+\.md)", whole):
+        assert (DOCS / target).exists()
+
+
+def test_a_table_that_is_not_there_is_an_error():
+    with pytest.raises(NoTableError):
+        copied("<!-- table: promises.md#nowhere -->", DOCS)
