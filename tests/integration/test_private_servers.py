@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from prodkit.testing.servers import PrivatePostgres, PrivateRabbitMQ, PrivateRedis, ServerError
+from prodkit.testing.servers import (
+    PrivatePostgres,
+    PrivateRabbitMQ,
+    PrivateRedis,
+    ServerError,
+    postgres,
+)
 from prodkit.testing.servers.private import PrivateServer, accepts, binary, folder_for, free_port
 
 
@@ -68,6 +74,36 @@ def test_postgres_keeps_what_was_committed_when_it_is_killed():
         server.stop()
         assert not accepts(server.port)
     assert not server.folder.exists()
+
+
+def test_a_standby_has_what_was_committed_and_takes_over():
+    with PrivatePostgres() as primary, PrivatePostgres(standby_of=primary) as standby:
+        primary.ask("CREATE TABLE t AS SELECT 7 AS n")
+        assert standby.in_recovery
+        primary.kill()
+        assert standby.ask("SELECT n FROM t") == "7"
+        with pytest.raises(ServerError, match="read-only"):
+            standby.ask("DELETE FROM t")
+        standby.promote()
+        standby.ask("DELETE FROM t")
+        with pytest.raises(ServerError, match="psql failed"):
+            standby.promote()
+    assert not standby.folder.exists()
+
+
+def test_a_standby_of_a_server_that_does_not_run_says_so_and_leaves_nothing(monkeypatch):
+    folders = []
+
+    def recorded(*words):
+        folders.append(folder_for(*words))
+        return folders[-1]
+
+    with PrivatePostgres() as primary:
+        primary.stop()
+        monkeypatch.setattr(postgres, "folder_for", recorded)
+        with pytest.raises(ServerError, match="pg_basebackup failed"):
+            PrivatePostgres(standby_of=primary)
+    assert [folder.exists() for folder in folders] == [False]
 
 
 def test_rabbitmq_starts_obeys_and_ends():

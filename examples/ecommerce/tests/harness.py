@@ -166,7 +166,7 @@ class Shop:
         except httpx2.TransportError:
             return False
 
-    def run(self, *command: object) -> tuple[int, str]:
+    def run(self, *command: object, within: float = 120.0) -> tuple[int, str]:
         """Run another `ecommerce` command on the same folder; return its exit code and words."""
         done = subprocess.run(
             [sys.executable, "-m", "ecommerce.cli", *map(str, command)],
@@ -175,7 +175,7 @@ class Shop:
             env={**os.environ, **self.env},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=within,
         )
         return done.returncode, done.stdout + done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import time
@@ -54,10 +55,14 @@ class PrivatePostgres(PrivateServer):
         user = unless_root("postgres")
         folder = folder_for("postgres", user)
         data = folder / "data"
-        if standby_of is None:
-            _initialise(data, user)
-        else:
-            _copy(data, user, standby_of.port)
+        try:
+            if standby_of is None:
+                _initialise(data, user)
+            else:
+                _copy(data, user, standby_of.port)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         options = {"listen_addresses": "127.0.0.1", "unix_socket_directories": str(folder)}
         options |= {"fsync": "on" if durable else "off", "max_connections": "100"}
         options |= settings or {}
