@@ -35,6 +35,7 @@ test: lint types servers cover ## Everything that must hold before a change land
 
 test-slow: $(READY) servers ## The long forms: more kills, more schedules, figures printed
 	$(RUN) pytest -m slow -s --timeout 1800
+	$(RUN) pytest -m "not slow" --hypothesis-profile long --timeout 1800 tests/property
 
 cover: $(READY) ## The unit tests of kernel and policies; every branch of both must be taken
 	$(RUN) coverage run -m pytest -m "not slow" $(COVERED)
