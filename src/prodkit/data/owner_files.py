@@ -22,10 +22,11 @@ class OwnerFiles:
     """The living owners of one `kind` of leases in a SQLite database: a locked file each.
 
     Who leases holds an exclusive flock(2) on a file, in the folder `owners` beside the database,
-    from before its first lease until it ends. The kernel drops it with the process, however that died, and with no
-    process that lives: so whoever can have the lock knows that the owner is dead, and need not wait
-    for its leases to end. A file that is missing proves nothing. Processes of one SQLite database
-    share a machine; over PostgreSQL none of this is there: a lost connection proves no death.
+    from before its first lease until it ends. The kernel drops the lock with the process, however
+    that died, and with no process that lives: so whoever can have it knows that the owner is dead,
+    and need not wait for its leases to end. A file that is missing proves nothing. Processes of one
+    SQLite database share a machine; over PostgreSQL none of this is there: a lost connection proves
+    no death.
     """
 
     def __init__(self, database: Database, kind: str) -> None:
