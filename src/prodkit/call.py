@@ -184,6 +184,12 @@ class Call:
         for callback in callbacks or ():
             callback()
 
+    def locate(self) -> None:
+        """Find out the operation of a call that was refused before it was routed.
+
+        Telemetry asks for it. Doors that know the operation from the start have nothing to do.
+        """
+
     def fork(self) -> Self:
         """Return a twin of this call for an attempt that runs beside others of it.
 

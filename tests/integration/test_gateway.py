@@ -1,5 +1,6 @@
 """HTTP requests through the gateway, over a channel, to a service of the toy contract."""
 
+import io
 import json
 
 import httpx2
@@ -9,6 +10,8 @@ from prodkit.contract import Contract
 from prodkit.errors import ConfigurationError
 from prodkit.gateway import Gateway
 from prodkit.pipeline import Pipeline
+from prodkit.policies.rate_limiter import Rate, RateLimiter, by_client
+from prodkit.telemetry import LineSink, Observe, Telemetry
 from prodkit.transports.asgi import PipelineMiddleware
 from prodkit.transports.local import LocalChannel, LocalServer
 
@@ -46,6 +49,30 @@ async def http(gateway, request):
     transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
     async with httpx2.AsyncClient(transport=transport, base_url="http://library") as client:
         yield client
+
+
+async def test_what_is_refused_before_it_is_routed_has_its_template_all_the_same(gateway):
+    lines, asked = io.BytesIO(), []
+
+    def locate(scope):
+        asked.append(scope["path"])
+        return gateway.locate(scope)
+
+    telemetry = Telemetry("library", log=LineSink(lines))
+    limiter = RateLimiter(Rate(1, per=60), key=by_client)
+    pipeline = Pipeline(Observe(telemetry), limiter)
+    door = PipelineMiddleware(gateway, pipeline, locate=locate)
+    transport = httpx2.ASGITransport(door)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://library") as client:
+        for path in ("/api/v1/books/7", "/api/v1/books/8", "/nothing/here"):
+            await client.get(path)
+    told = [json.loads(line) for line in lines.getvalue().splitlines()]
+    assert [(line["operation"], line["status"]) for line in told] == [
+        ("GET /api/v1/books/{id}", 200),
+        ("GET /api/v1/books/{id}", 429),
+        ("GET _unmatched", 429),
+    ]
+    assert asked == ["/api/v1/books/8", "/nothing/here"]  # never for what is answered
 
 
 async def test_path_to_request_and_response_to_json(http):

@@ -90,6 +90,11 @@ class Gateway:
         else:
             await self._serve_alone(scope, receive, send)
 
+    def locate(self, scope: Scope) -> Route | None:
+        """Return the route that would answer `scope`: the `locate` of PipelineMiddleware."""
+        found = self._table.find(scope)
+        return None if found is None else found[0].route(scope["method"])
+
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         found = self._table.find(scope)
         if found is None:

@@ -48,14 +48,18 @@ def outcome_of(
 ) -> Outcome:
     """Say how `call`, whose operation was `raw` when it came, ended.
 
-    HTTP doors replace the operation when the route is known. Where they did not, nothing was there
-    or nobody got as far as looking, and the stranger's path must not become a label.
+    HTTP doors replace the operation when the route is known. Where they did not, nobody got as far
+    as looking, and the door may still find out, or nothing was there, and the stranger's path must
+    not become a label.
     """
     code = call.code if error is None else _code(error)
     operation, path, status = call.operation, "", call.status
     if call.kind is _SERVER and call.transport in _ROUTED_LATE:
         method, _, path = raw.partition(" ")
         path = redactor.path(path[:_PATH_LIMIT])
+        if operation is raw and error is not None:
+            call.locate()
+            operation = call.operation
         if operation is raw:
             operation = f"{method} {UNMATCHED}"
         if error is not None and not status:

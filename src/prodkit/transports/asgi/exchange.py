@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from prodkit.call import CURRENT, Call, Kind, new_request_id
+from prodkit.call import CURRENT, Kind, new_request_id
 from prodkit.errors import InternalError, ServiceError
 from prodkit.transports.asgi.body import Message, Receive, RequestBody, Send, body_too_large
 from prodkit.transports.asgi.request import (
@@ -22,6 +22,7 @@ from prodkit.transports.asgi.request import (
     request_id_of,
     timeout_of,
 )
+from prodkit.transports.asgi.route import RoutedCall
 from prodkit.transports.problem import CODE_OF_STATUS, problem
 
 RawHeaders: TypeAlias = list[RawHeader]
@@ -65,6 +66,7 @@ class HttpExchange:
         "call",
         "disconnected",
         "held",
+        "locate",
         "receive",
         "refused",
         "scope",
@@ -84,7 +86,7 @@ class HttpExchange:
             request_id = new_request_id() if sent is None else request_id_of(sent)
         else:
             request_id = outer.request_id
-        self.call = Call(
+        self.call = RoutedCall(
             f"{method} {raw_path.decode('latin-1') if raw_path else quote(scope['path'])}",
             _SERVER,
             transport="http",
@@ -105,6 +107,7 @@ class HttpExchange:
         self.refused: ServiceError | None = None
         self.held: BufferedResponse | None = None
         self._keeps = False
+        self.locate = door.locate
         # From HTTP/2 on a body needs no header to announce it, and no header ends a connection.
         self._multiplexed = scope.get("http_version", "1.1") >= "2"
         if b"content-length" in headers or b"transfer-encoding" in headers or self._multiplexed:

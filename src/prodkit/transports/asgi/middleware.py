@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -51,7 +51,9 @@ class PipelineMiddleware:
     Request headers: `x-request-timeout` (decimal seconds) gives `call.deadline`, which a Deadline
     policy shortens and enforces; `Idempotency-Key` (draft -07, quoted or not) gives `call.key`
     unless the method is safe. `call.operation` is the method and the raw path before routing, the
-    method and the route template after it.
+    method and the route template after it. `locate` says which route would answer a scope,
+    `Gateway.locate` say: it is asked only for calls that were refused before they were routed, so
+    that metrics and access lines name their templates too.
 
     One of these inside another answers the same request: its call has the outer one's request id,
     principal and, at most, its deadline, and the RateLimit fields of both are one list.
@@ -69,6 +71,7 @@ class PipelineMiddleware:
         body_timeout: float = 10.0,
         trusted_proxies: int = 0,
         statuses: Mapping[str, int] = _NONE,
+        locate: Callable[[Scope], object] | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         if body_limit < 0:
@@ -85,6 +88,7 @@ class PipelineMiddleware:
             trusted_proxies,
             clock,
             statuses,
+            locate,
         )
         self._observed = Trait.OBSERVES in pipeline.traits
         self._answer = pipeline.bind(self._run_guest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
@@ -27,6 +27,7 @@ class DoorOptions:
     trusted_proxies: int
     clock: Clock
     statuses: Mapping[str, int]
+    locate: Callable[[Scope], object] | None = None
 
 
 #: Headers of this prefix are said between prodkit services; no edge door believes them.

@@ -5,6 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from prodkit.call import Call
+
+
+class RoutedCall(Call):
+    """A call at the HTTP door, whose operation is its raw path until it is routed."""
+
+    __slots__ = ()
+
+    def locate(self) -> None:
+        """Take the template of the route that would have answered, where the door can ask."""
+        exchange = self.payload
+        route = exchange.locate(exchange.scope) if exchange and exchange.locate else None
+        if route is not None:
+            template = route_of({**exchange.scope, "route": route})
+            self.operation = f"{exchange.scope['method']} {template}"
+
 
 def route_of(scope: Mapping[str, Any]) -> str | None:
     """Return the path template that answered, mounts and included routers counted in, or None.
