@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadGroupScheduling
 
 _OVER_A_MESH = re.compile(r"/e2e/.*\[(local|grpc)\b")
-_OVER_ENGINES = re.compile(r"/e2e/(test_engines\w*\.py|.*\[(engines|fleet)\b)")
+_OVER_ENGINES = re.compile(r"/e2e/(test_(engines|full)\w*\.py|.*\[(engines|fleet)\b)")
 
 # Slow machines are busy, not wrong: no test of ours fails by time.
 settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
