@@ -11,8 +11,11 @@ from typing import NamedTuple
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Slow machines are busy, not wrong: no test of ours fails by time.
-settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Slow machines are busy, not wrong: no test of ours fails by time. Each run draws other examples;
+# `make test-slow` draws as many as twenty runs.
+_ANY_SPEED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("prodkit", _ANY_SPEED, max_examples=50)
+settings.register_profile("long", _ANY_SPEED, max_examples=1000)
 settings.load_profile("prodkit")
 
 

@@ -8,6 +8,8 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
+
 from prodkit import Call, Pipeline
 from prodkit.errors import CircuitOpenError, DeadlineExceededError, UnavailableError
 from prodkit.policies.circuit_breaker import (
@@ -152,10 +154,11 @@ async def play(sim):
     return await World(sim).run()
 
 
-def test_14_permits_come_back_and_old_results_do_not_count():
-    ends = sum(simulate(play, range(500)), Counter())
+@pytest.mark.parametrize("schedules", [150, pytest.param(5_000, marks=pytest.mark.slow)])
+def test_14_permits_come_back_and_old_results_do_not_count(schedules):
+    ends = sum(simulate(play, range(schedules)), Counter())
     # That all of it happened shows that the schedules do race.
     for what in ("CircuitOpened", "CircuitHalfOpened", "CircuitClosed", "cancelled"):
-        assert ends[what] > 300, what
-    assert ends["CircuitOpenError"] > 3000
-    assert ends["DeadlineExceededError"] > 300
+        assert ends[what] > 0.6 * schedules, what
+    assert ends["CircuitOpenError"] > 6 * schedules
+    assert ends["DeadlineExceededError"] > 0.6 * schedules

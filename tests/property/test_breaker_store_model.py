@@ -140,4 +140,4 @@ class BreakerStoreMachine(RuleBasedStateMachine):
 
 
 TestBreakerStore = BreakerStoreMachine.TestCase
-TestBreakerStore.settings = settings(max_examples=150, stateful_step_count=60, deadline=None)
+TestBreakerStore.settings = settings(stateful_step_count=60)

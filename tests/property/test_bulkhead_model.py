@@ -206,11 +206,9 @@ class BulkheadMachine(RuleBasedStateMachine):
 
 
 TestBulkheadAgainstItsModel = BulkheadMachine.TestCase
-TestBulkheadAgainstItsModel.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None
-)
+TestBulkheadAgainstItsModel.settings = settings(stateful_step_count=40)
 
 
 @pytest.mark.slow
 class TestBulkheadAtLength(BulkheadMachine.TestCase):
-    settings = settings(max_examples=300, stateful_step_count=100, deadline=None)
+    settings = settings(stateful_step_count=100)

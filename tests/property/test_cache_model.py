@@ -266,5 +266,5 @@ class CacheMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
-CacheMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+CacheMachine.TestCase.settings = settings(stateful_step_count=50)
 TestCache = CacheMachine.TestCase

@@ -1,6 +1,6 @@
 """The ring of buckets equals a list of everything that ever happened."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prodkit.policies.circuit_breaker.windows import BUCKETS, FailureRatio
@@ -12,7 +12,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(steps=steps, threshold=st.sampled_from([0.1, 0.5, 0.8]), minimum=st.integers(1, 6))
 def test_15_the_window_equals_a_list(steps, threshold, minimum):
     window, seen, now = FailureRatio(threshold, minimum, duration=float(BUCKETS)), [], 1000.0
@@ -28,7 +27,6 @@ def test_15_the_window_equals_a_list(steps, threshold, minimum):
         assert window.failed(now) == (ratio if tripped else None)
 
 
-@settings(max_examples=300, deadline=None)
 @given(steps=steps, longer=st.booleans(), factor=st.sampled_from([1.5, 2.0, 3.0, 7.0]))
 def test_15_another_duration_keeps_what_it_covers(steps, longer, factor):
     duration = BUCKETS * factor if longer else BUCKETS / factor

@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import count
 
+import pytest
+
 from prodkit import Call, Kind, Pipeline, Principal
 from prodkit.errors import AbortedError, InvalidArgumentError
 from prodkit.policies.idempotency import Idempotency, LostClaimError, current_claim
@@ -197,11 +199,12 @@ async def checked(sim):
     return history
 
 
-def test_11_every_history_is_that_of_one_register():
-    histories, answered, errors = play(range(1000))
+@pytest.mark.parametrize("schedules", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_11_every_history_is_that_of_one_register(schedules):
+    histories, answered, errors = play(range(schedules))
     # That all of it happened shows that the schedules do race.
-    assert answered > 10_000
-    assert errors["AbortedError"] > 1000
-    assert errors["LostClaimError"] >= 10
-    assert errors["InvalidArgumentError"] > 1000
-    assert sum(history.restarts > 2 for history in histories) > 200
+    assert answered > 10 * schedules
+    assert errors["AbortedError"] > schedules
+    assert errors["LostClaimError"] >= 0.01 * schedules
+    assert errors["InvalidArgumentError"] > schedules
+    assert sum(history.restarts > 2 for history in histories) > 0.2 * schedules

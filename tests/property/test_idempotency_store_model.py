@@ -149,7 +149,8 @@ class SqlMachine(MemoryMachine):
         super().teardown()
 
 
-MemoryMachine.TestCase.settings = settings(max_examples=200, deadline=None)
-SqlMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+SqlMachine.TestCase.settings = settings(
+    max_examples=settings.default.max_examples // 4, stateful_step_count=40
+)
 TestMemory = MemoryMachine.TestCase
 TestSql = SqlMachine.TestCase

@@ -3,7 +3,7 @@
 import json
 
 from google.protobuf import json_format
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prodkit.contract.json_codec import JsonCodec
@@ -85,7 +85,6 @@ messages = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(arguments=messages)
 def test_both_print_and_parse_the_same(library, arguments):
     message = library.pb.Everything(**arguments)
@@ -102,7 +101,6 @@ def test_both_print_and_parse_the_same(library, arguments):
     assert json_format.Parse(ours, library.pb.Everything()) == message
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     data=st.recursive(
         plain, lambda inner: st.dictionaries(st.sampled_from([*fields, "child"]), inner)

@@ -199,5 +199,5 @@ class LoaderMachine(RuleBasedStateMachine):
             self.loop.close()
 
 
-LoaderMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+LoaderMachine.TestCase.settings = settings(stateful_step_count=30)
 TestLoader = LoaderMachine.TestCase

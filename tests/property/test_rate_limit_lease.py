@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prodkit.policies.rate_limiter import (
@@ -63,7 +63,6 @@ options = {
 }
 
 
-@settings(max_examples=300, deadline=None)
 @given(**options)
 def test_every_call_uses_a_permit_that_the_store_counted(limit, share, hold, processes, steps):
     taken, used, _ = run(limit, share, hold, processes, steps)
@@ -71,7 +70,6 @@ def test_every_call_uses_a_permit_that_the_store_counted(limit, share, hold, pro
         assert sum(when <= at for when in taken) >= count
 
 
-@settings(max_examples=300, deadline=None)
 @given(**options)
 def test_a_window_holds_at_most_the_permits_at_hand_more(limit, share, hold, processes, steps):
     _, used, batch = run(limit, share, hold, processes, steps)
@@ -90,7 +88,6 @@ def test_a_window_holds_at_most_the_permits_at_hand_more(limit, share, hold, pro
                 assert count <= limit.limit * (1 + -(-hold // limit.window))
 
 
-@settings(max_examples=200, deadline=None)
 @given(**options)
 def test_at_most_the_batches_of_each_process_are_lost(limit, share, hold, processes, steps):
     """Whoever asks all the time leaves less than a batch a process unused in every `hold`."""

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prodkit.policies.rate_limiter import MemoryRateLimitStore, Rate, SlidingLog
@@ -55,7 +55,6 @@ def later(now, pause, refused):
     return now + (max(refused - 1, 0) if pause is None else pause * UNIT)
 
 
-@settings(max_examples=500, deadline=None)
 @given(limits=several, steps=steps, start=st.integers(0, 10**18))
 def test_no_window_of_any_limit_holds_more_whatever_comes_waits_and_gives_up(limits, steps, start):
     store, now, refused, turns, started = MemoryRateLimitStore(), start, 0, [], []
@@ -80,7 +79,6 @@ def test_no_window_of_any_limit_holds_more_whatever_comes_waits_and_gives_up(lim
     assert all(holds(limit, starts) for limit in limits)
 
 
-@settings(max_examples=300, deadline=None)
 @given(limits=several, steps=steps)
 def test_a_call_is_admitted_exactly_when_each_limit_by_itself_would_admit_it(limits, steps):
     """Each limit on its own is asked first whether, then told that, so all of them are atomic."""
@@ -104,7 +102,6 @@ def test_a_call_is_admitted_exactly_when_each_limit_by_itself_would_admit_it(lim
                 assert answer[2 + place] == told[2]
 
 
-@settings(max_examples=300, deadline=None)
 @given(log=logs, steps=steps)
 def test_a_log_admits_whatever_leaves_its_window_within_the_limit(log, steps):
     """The model: a list of all starts ever, counted anew for each call."""
@@ -127,7 +124,6 @@ def test_a_log_admits_whatever_leaves_its_window_within_the_limit(log, steps):
 kinds = st.sampled_from([Rate, SlidingLog])
 
 
-@settings(max_examples=200, deadline=None)
 @given(limit=st.integers(1, 40), offset=st.integers(0, 999), kind=kinds)
 def test_bursts_around_every_boundary_of_a_window(limit, offset, kind):
     """Scenario 17: all that one can send just before and just after a window's end."""

@@ -83,5 +83,5 @@ class LimiterMachine(RuleBasedStateMachine):
             assert self.store.size <= len(self.buckets)
 
 
-LimiterMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+LimiterMachine.TestCase.settings = settings(stateful_step_count=30)
 TestLimiter = LimiterMachine.TestCase

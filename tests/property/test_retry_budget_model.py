@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prodkit.policies._budget import RetryBudget
@@ -14,7 +14,6 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     steps=steps,
     ratio=st.sampled_from([0.0, 0.25, 0.5]),

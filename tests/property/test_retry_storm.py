@@ -112,7 +112,13 @@ def worse_and_worse(sim):
 
 @pytest.mark.parametrize(
     ("outage", "seconds", "seed"),
-    [(down, 120, 1), (hanging, 20, 2), (hanging, 20, 3), (worse_and_worse, 20, 4)],
+    [
+        (down, 30, 1),
+        pytest.param(down, 600, 1, marks=pytest.mark.slow),
+        (hanging, 20, 2),
+        (hanging, 20, 3),
+        (worse_and_worse, 20, 4),
+    ],
 )
 def test_16_only_the_hop_next_to_the_failure_repeats_and_within_its_budget(outage, seconds, seed):
     sim = Simulation(seed)

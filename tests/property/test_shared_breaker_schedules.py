@@ -8,6 +8,8 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
+
 from prodkit import Call
 from prodkit.errors import CircuitOpenError, UnavailableError
 from prodkit.policies.circuit_breaker import (
@@ -193,15 +195,17 @@ async def play_with_a_store_that_fails(sim):
     return await World(sim, store_fails=True).run()
 
 
-def test_14_a_fleet_sends_its_probes_and_no_more():
-    ends = sum(simulate(play, range(120)), Counter())
+@pytest.mark.parametrize("schedules", [40, pytest.param(2_000, marks=pytest.mark.slow)])
+def test_14_a_fleet_sends_its_probes_and_no_more(schedules):
+    ends = sum(simulate(play, range(schedules)), Counter())
     for event in (CircuitOpened, CircuitHalfOpened, CircuitClosed):
-        assert ends[event.__name__] > 120, event
-    assert ends["CircuitOpenError"] > 1000
-    assert ends["cancelled"] > 300
+        assert ends[event.__name__] > schedules, event
+    assert ends["CircuitOpenError"] > 8 * schedules
+    assert ends["cancelled"] > 2.5 * schedules
 
 
-def test_14_without_its_store_no_process_sends_more_either_and_none_is_stuck():
-    ends = sum(simulate(play_with_a_store_that_fails, range(120)), Counter())
-    assert ends[BreakerStoreFailed.__name__] > 300
-    assert ends["CircuitOpenError"] > 1000
+@pytest.mark.parametrize("schedules", [40, pytest.param(2_000, marks=pytest.mark.slow)])
+def test_14_without_its_store_no_process_sends_more_either_and_none_is_stuck(schedules):
+    ends = sum(simulate(play_with_a_store_that_fails, range(schedules)), Counter())
+    assert ends[BreakerStoreFailed.__name__] > 2.5 * schedules
+    assert ends["CircuitOpenError"] > 8 * schedules

@@ -11,7 +11,9 @@ _OVER_A_MESH = re.compile(r"/e2e/.*\[(local|grpc)\b")
 _OVER_ENGINES = re.compile(r"/e2e/(test_(engines|full)\w*\.py|.*\[(engines|fleet)\b)")
 
 # Slow machines are busy, not wrong: no test of ours fails by time.
-settings.register_profile("prodkit", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "prodkit", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("prodkit")
 
 

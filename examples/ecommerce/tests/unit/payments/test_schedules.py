@@ -68,16 +68,16 @@ def _simulate(seeds):
     return ends
 
 
-@pytest.mark.parametrize("first", [0, 1000])
+@pytest.mark.parametrize("first", [0, 300])
 def test_every_schedule_ends_confirmed_and_paid_or_cancelled_and_paid_back(first):
-    ends = _simulate(range(first, first + 1000))
+    ends = _simulate(range(first, first + 300))
     # That all ends were reached shows that the schedules do race.
     assert set(ends) == {
         ("confirmed", "captured"),
         ("cancelled", "refunded"),
         ("cancelled", "failed"),
     }
-    assert min(ends.values()) > 100
+    assert min(ends.values()) > 30
 
 
 @pytest.mark.slow
