@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 import killing
@@ -58,15 +59,20 @@ class Text:
 
 
 class Shop:
-    def __init__(self, folder: Path, deadly: str = ""):
+    """Takes orders under these keys; each has sagas of its own name, so that none of those that
+    are about to die takes over what another left behind.
+    """
+
+    def __init__(self, folder: Path, keys: Collection[str] = (), deadly: str = ""):
         self.deadly = deadly
         self.orders = killing.database(folder, "orders")
         self.ledger = killing.database(folder, "ledger")
         store = sql.SqlIdempotencyStore(self.orders.writer)
         policy = Idempotency(store, secret=b"sixteen bytes or more", lease=0.5)
         self.send = Pipeline(policy).bind(self.place)
-        self.saga = Saga("order", *(Step(each, self.act, timeout=5.0) for each in STEPS))
-        self.runner = SagaRunner(self.orders, [self.saga], poll=0.1, margin=1.0)
+        steps = [Step(each, self.act, timeout=5.0) for each in STEPS]
+        self.sagas = {key: Saga(key, *steps) for key in keys}
+        self.runner = SagaRunner(self.orders, self.sagas.values(), poll=0.1, margin=1.0)
 
     async def start(self):
         await self.orders.start()
@@ -91,7 +97,7 @@ class Shop:
         answer = f"order {claim.id} of {call.key}"
         async with self.orders.transaction() as tx:
             await tx.execute(insert(ORDERS).values(id=claim.id))
-            await self.runner.begin(tx, self.saga, claim.id, {"key": call.key})
+            await self.runner.begin(tx, self.sagas[call.key], claim.id, {"key": call.key})
             await claim.complete(tx.connection, answer)
             self.here("uncommitted")
         self.here("committed")
@@ -119,7 +125,7 @@ class Shop:
 
 
 async def die(folder: Path, key: str, place: str) -> None:
-    shop = Shop(folder, place)
+    shop = Shop(folder, [key], place)
     await shop.start()
     await shop.runner.start()
     await shop.ask(key)
@@ -127,7 +133,7 @@ async def die(folder: Path, key: str, place: str) -> None:
 
 async def again(folder: Path, keys: list[str]) -> None:
     """Start anew; the clients ask again, twice, and hear the same."""
-    shop = Shop(folder)
+    shop = Shop(folder, keys)
     await shop.start()
     await shop.runner.start()
     async with asyncio.timeout(60):

@@ -47,6 +47,29 @@ async def test_commits_at_the_end_and_rolls_back_on_an_exception(database):
     assert await count(database) == 1
 
 
+async def test_who_listens_hears_of_commits_alone(database):
+    heard = []
+
+    async def roll_back(how) -> None:
+        async with database.transaction() as tx:
+            tx.on_commit(lambda: heard.append("rolled back"))
+            await how(tx)
+
+    async def fail(_):
+        raise KeyError
+
+    async with database.transaction() as tx:
+        tx.on_commit(lambda: heard.append(1))
+        tx.on_commit(lambda: heard.append(2))
+        await tx.execute(insert(PAIRS).values(value=1))
+        assert heard == []
+    assert heard == [1, 2]
+    with pytest.raises(KeyError):
+        await roll_back(fail)
+    await roll_back(lambda tx: tx.connection.rollback())
+    assert heard == [1, 2]
+
+
 async def test_errors_do_not_tell_the_values_of_a_statement(database):
     with pytest.raises(OperationalError, match="no such column") as caught:
         async with database.transaction() as tx:
@@ -171,17 +194,21 @@ async def test_who_is_cancelled_while_committing_leaves_after_the_commit(databas
 
     async def write() -> None:
         async with database.transaction() as tx:
+            tx.on_commit(lambda: heard.append(True))
             await tx.execute(insert(PAIRS).values(value=1))
 
+    heard = []
     task = asyncio.create_task(write())
     await committing.wait()
     task.cancel()
     await asyncio.sleep(0)
     assert not task.done()
+    assert not heard
     go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await count(database) == 1
+    assert heard == [True]
 
 
 async def test_a_remote_call_inside_a_transaction_is_refused(database):
