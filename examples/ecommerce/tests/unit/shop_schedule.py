@@ -149,13 +149,22 @@ class Schedule:
             step = saga.step(progress.step)
             compensating = progress.status is SagaStatus.COMPENSATING
             function = step.compensate if compensating else step.action
-            run = StepRun(id_, step.name, progress.state, progress.attempts + 1, compensating)
+            attempt, record = progress.attempts + 1, self._recorder(saga, id_, progress)
+            run = StepRun(id_, step.name, progress.state, attempt, compensating, record)
             try:
                 after = saga.succeeded(progress, await function(run))
             except Exception as error:
                 after = saga.failed(progress, error)
             await pause()
-            self.sagas[id_] = after
+            if self.sagas[id_] is progress:
+                self.sagas[id_] = after
+
+    def _recorder(self, saga, id_, progress):
+        async def record(tx, result):
+            after = saga.succeeded(progress, result)
+            tx.on_commit(lambda: self.sagas.__setitem__(id_, after))
+
+        return record
 
     # Events reach their consumers at least once, in any order.
 

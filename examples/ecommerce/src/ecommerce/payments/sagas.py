@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping
-from typing import Any, NoReturn, Protocol, TypeVar
+from collections.abc import Awaitable
+from typing import NoReturn, Protocol, TypeVar
 
 from prodkit.data.database import Database
 from prodkit.data.saga import CompensateError, Saga, Step, StepFunction, StepRun
@@ -101,15 +101,19 @@ class PaymentSagas:
             await repository.set_token(work, payment.handle, token)
         self._vault.drop(payment.handle)
 
-    async def _authorize(self, run: StepRun) -> Mapping[str, Any]:
+    async def _authorize(self, run: StepRun) -> None:
         payment = await self._payment(run)
         if run.attempt > 1:
             await self._hold(payment)
         authorization, status = await self._final(payment.id, self._ask(payment))
-        await self._states.note(payment.id, authorization_id=authorization)
-        if status == "authorized":
-            await self._states.move(payment.id, "authorized")
-        return {"authorization": authorization, "authorized": status == "authorized"}
+        authorized = status == "authorized"
+        await self._states.done(
+            run,
+            payment.id,
+            "authorized" if authorized else "",
+            {"authorization": authorization, "authorized": authorized},
+            authorization_id=authorization,
+        )
 
     async def _ask(self, payment: Payment) -> tuple[str, str]:
         """Ask for the authorization; asking again brings the same one."""
@@ -127,7 +131,7 @@ class PaymentSagas:
             await self._final(payment_id, self._provider.capture(authorization, key))
         elif await self._provider.status(authorization) != "captured":
             raise UnavailableError("the transfer has not arrived yet", reason="TRANSFER_PENDING")
-        await self._states.move(payment_id, "captured")
+        await self._states.done(run, payment_id, "captured")
 
     async def _confirm(self, run: StepRun) -> None:
         payment = await self._payment(run)

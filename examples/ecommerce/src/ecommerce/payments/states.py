@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 
+from prodkit.data.saga import StepRun
 from prodkit.messaging.event import Event
 
 from ecommerce.payments import repository
@@ -38,6 +40,28 @@ class States:
         if payment is not None and to != "authorized":
             work.record(_event(f"payment.{to}", payment))
         return payment
+
+    async def done(
+        self,
+        run: StepRun,
+        payment_id: str,
+        to: str,
+        result: Mapping[str, Any] | None = None,
+        **learned: str,
+    ) -> None:
+        """Move a payment, and record with it what was learned and that its saga's step is done.
+
+        An empty `to` leaves the payment where it is.
+        """
+        payment = None
+        async with self._units() as work:
+            if learned:
+                await repository.note(work, payment_id, **learned)
+            if to:
+                payment = await self.move_in(work, payment_id, to)
+            await run.complete(work.tx, result)
+        if payment is not None:
+            self._metrics.settled(payment)
 
     async def note(self, payment_id: str, **values: str) -> None:
         """Write what was learned of a payment without moving it."""
