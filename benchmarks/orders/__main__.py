@@ -54,6 +54,7 @@ def measured(shop: Shop, servers: Servers | None, options: argparse.Namespace) -
         median(each.answered for each in rates),
         median(each.settled for each in rates),
         max(each.slowest for each in rates),
+        sum(each.refused for each in rates),
         used,
     )
 

@@ -25,8 +25,8 @@ sandbox and the servers share the machine's cores with the shop. Everything is d
 
 """
 FLOOR = """\
-*Settled* counts until the last mail has arrived, *answered* until the last buyer has the answer.
-The *floor* are the statements of recorded checkouts, told to the same databases again back to back
+*Settled* counts until the last mail has arrived, *answered* until the last buyer has the answer;
+who is told to come again (503) does. The *floor* are the statements of recorded checkouts, told to the same databases again back to back
 by bare drivers, in the same transactions, with new ids: on SQLite by one connection for each file,
 on PostgreSQL by {buyers} workers with statements prepared. It knows no HTTP, no provider, no broker
 (on SQLite the broker's file is part of it), no validation, no token, no telemetry.
@@ -46,6 +46,7 @@ class Measured:
     answered: float
     settled: float
     slowest: float
+    refused: int
     used: dict[str, float]
 
 
@@ -80,13 +81,28 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def rates(found: Sequence[Found]) -> str:
-    head = ("checkouts/s", "answered", "settled", "slowest answer", "floor", "settled / floor")
+    head = (
+        "checkouts/s",
+        "answered",
+        "settled",
+        "slowest answer",
+        "503s",
+        "floor",
+        "settled / floor",
+    )
     rows = []
     for each in found:
         load = each.load
         floor = f"{each.floor:.0f}" if each.floor else ""
         share = f"{load.settled / each.floor:.2f}" if each.floor else ""
-        row = f"{load.answered:.1f}", f"{load.settled:.1f}", f"{load.slowest:.2f} s", floor, share
+        row = (
+            f"{load.answered:.1f}",
+            f"{load.settled:.1f}",
+            f"{load.slowest:.2f} s",
+            str(load.refused),
+            floor,
+            share,
+        )
         rows.append((each.title, *row))
     return table(head, rows)
 
