@@ -26,10 +26,11 @@ sandbox and the servers share the machine's cores with the shop. Everything is d
 """
 FLOOR = """\
 *Settled* counts until the last mail has arrived, *answered* until the last buyer has the answer;
-who is told to come again (503) does. The *floor* are the statements of recorded checkouts, told to the same databases again back to back
-by bare drivers, in the same transactions, with new ids: on SQLite by one connection for each file,
-on PostgreSQL by {buyers} workers with statements prepared. It knows no HTTP, no provider, no broker
-(on SQLite the broker's file is part of it), no validation, no token, no telemetry.
+who is told to come again (503) does. The *floor* are the statements of recorded checkouts, told to
+the same databases again back to back by bare drivers, in the same transactions, with new ids: on
+SQLite by one connection for each file, on PostgreSQL by {buyers} workers with statements prepared.
+It knows no HTTP, no provider, no broker (on SQLite the broker's file is part of it), no validation,
+no token, no telemetry.
 
 """
 COUNTS = """\
