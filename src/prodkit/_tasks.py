@@ -15,11 +15,9 @@ async def complete(work: Coroutine[Any, Any, T]) -> T:
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
-            await asyncio.shield(task)
+            await asyncio.wait((task,))  # what the task died of is raised below
         except asyncio.CancelledError as error:
             cancelled = error
-        except BaseException:  # noqa: BLE001, S110 - the task keeps it; it is raised below
-            pass
     if cancelled is not None and not task.cancelled() and task.exception() is None:
         raise cancelled
     return task.result()

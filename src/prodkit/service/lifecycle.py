@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
-from prodkit.errors import ConfigurationError, UnavailableError
+from prodkit.errors import ConfigurationError, DeadlineExceededError, UnavailableError
 from prodkit.service.component import Component, Parts, State
 
 __all__ = ["Component", "Lifecycle", "Parts", "State"]
@@ -27,7 +27,7 @@ _FLUSH_LIMIT = 5.0
 UNFIT = 2
 #: These say all in their message when a start fails of them (a port in use, a database away, a
 #: wrong password); of others the stack is wanted too.
-_PLAIN = (OSError, ConfigurationError, UnavailableError)
+_PLAIN = (OSError, ConfigurationError, UnavailableError, DeadlineExceededError)
 
 
 class Lifecycle:

@@ -47,9 +47,9 @@ class Platform:
     `service.check` where there are several. `admin` is up before everything else and goes last.
     Durations are seconds.
 
-    `freeze`: in `run`, what is there when the process is ready (modules, routes, descriptors) is not
-    looked at again by the garbage collector: a full collection would find nothing in it, and hold
-    up the event loop for a microsecond or two for each object. It does not make requests cheaper.
+    `freeze`: in `run`, what is there when the process is ready (modules, routes, descriptors) is
+    not looked at again by the garbage collector: a full collection would find nothing in it, and
+    hold up the event loop for a microsecond or two for each object. Requests cost what they cost.
     """
 
     def __init__(

@@ -166,8 +166,10 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     merged = dict(below)
     for key, value in above.items():
         here = merged.get(key)
-        both = isinstance(here, Mapping) and isinstance(value, Mapping)
-        merged[key] = _merge(here, value) if both else value  # type: ignore[arg-type]
+        if isinstance(here, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merge(here, value)
+        else:
+            merged[key] = value
     return merged
 
 

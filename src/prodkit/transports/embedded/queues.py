@@ -79,7 +79,7 @@ class Queues:
         if mandatory and orphans:
             raise UnroutableError(f"no queue has subscribed to {', '.join(orphans)}")
         self._executemany(
-            f"INSERT INTO message (queue, {_COLUMNS}, attempts, deliveries, fence, due)"  # noqa: S608
+            f"INSERT INTO message (queue, {_COLUMNS}, attempts, deliveries, fence, due)"  # noqa: S608 - a constant
             " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?)",
             [
                 (queue, m.id, m.type, m.key, json.dumps(dict(m.headers)), m.body, now)
@@ -145,7 +145,7 @@ class Queues:
     def dead(self, delivery: Delivery, reason: str, now: float) -> None:
         """Move the message to the dead letters."""
         self._execute(
-            f"INSERT INTO dead_letter (queue, {_COLUMNS}, attempts, reason, at)"  # noqa: S608
+            f"INSERT INTO dead_letter (queue, {_COLUMNS}, attempts, reason, at)"  # noqa: S608 - a constant
             f" SELECT queue, {_COLUMNS}, ?, ?, ? FROM message WHERE tag = ? AND fence = ?",
             (delivery.attempt, reason, now, delivery.tag, delivery.fence),
         )
@@ -154,7 +154,7 @@ class Queues:
     def dead_letters(self, queue: str, limit: int, after: int) -> list[DeadLetter]:
         """Return a page of dead letters, oldest first."""
         rows = self._execute(
-            f"SELECT tag, attempts, reason, at, {_COLUMNS} FROM dead_letter"  # noqa: S608
+            f"SELECT tag, attempts, reason, at, {_COLUMNS} FROM dead_letter"  # noqa: S608 - a constant
             " WHERE queue = ? AND tag > ? ORDER BY tag LIMIT ?",
             (queue, after, limit),
         )
@@ -166,7 +166,7 @@ class Queues:
     def replay(self, queue: str, tag: int, now: float) -> bool:
         """Put a dead letter at the end of its queue."""
         self._execute(
-            f"INSERT INTO message (queue, {_COLUMNS}, attempts, deliveries, fence, due)"  # noqa: S608
+            f"INSERT INTO message (queue, {_COLUMNS}, attempts, deliveries, fence, due)"  # noqa: S608 - a constant
             f" SELECT queue, {_COLUMNS}, 0, 0, 0, ? FROM dead_letter WHERE queue = ? AND tag = ?",
             (now, queue, tag),
         )
@@ -188,4 +188,5 @@ class Queues:
 
 def _message(row: Sequence[str | bytes]) -> Message:
     id_, type_, key, headers, body = row
-    return Message(str(id_), str(type_), bytes(body), str(key), json.loads(headers))  # type: ignore[arg-type]
+    assert isinstance(body, bytes)
+    return Message(str(id_), str(type_), body, str(key), json.loads(headers))

@@ -24,7 +24,7 @@ class LingeringTransport(asyncio.Transport):
         self.direct = direct
         self._unread = unread
         self._lingering = False
-        # Bound once, so that a write costs what it costs without us.
+        # Bound once, so that a write costs what it costs without us; mypy wants methods.
         self.write = direct.write  # type: ignore[method-assign]
         self.get_extra_info = direct.get_extra_info  # type: ignore[method-assign]
         self.pause_reading = direct.pause_reading  # type: ignore[method-assign]

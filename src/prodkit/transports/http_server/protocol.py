@@ -76,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     # Connection
 
+    # uvicorn narrows what asyncio.Protocol takes, and so do we.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for a first request."""
         super().connection_made(LingeringTransport(transport, self._awaits_body))
@@ -85,7 +86,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(
             self._limits.header_timeout, self.timeout_keep_alive_handler
         )
-        self.timeout_keep_alive = self._limits.idle_timeout  # type: ignore[assignment]
+        idle = self._limits.idle_timeout  # seconds, and parts of them: call_later takes both
+        self.timeout_keep_alive = idle  # type: ignore[assignment]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Call every timer off."""
@@ -155,7 +157,9 @@ class HttpProtocol(HttpToolsProtocol):
     def _upgrade(self) -> None:
         if self._should_upgrade():
             self._unset_keepalive_if_required()
-            self.transport = self.transport.direct  # type: ignore[attr-defined]
+            transport = self.transport
+            assert isinstance(transport, LingeringTransport)
+            self.transport = transport.direct
             self.server_state.context.copy().run(self.handle_websocket_upgrade)
         else:  # answered as if no upgrade had been asked for; what follows is not HTTP
             self._deaf = True
@@ -262,7 +266,8 @@ class HttpProtocol(HttpToolsProtocol):
         headers.append((b"connection", b"close"))
         fields = b"".join(b"%s: %s\r\n" % field for field in headers)
         self.transport.write(STATUS_LINE[status] + fields + b"\r\n" + body)
-        self.transport.linger()  # type: ignore[attr-defined]
+        assert isinstance(self.transport, LingeringTransport)
+        self.transport.linger()
 
 
 def _malformed(why: str) -> ServiceError:

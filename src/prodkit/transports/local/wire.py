@@ -18,7 +18,7 @@ from prodkit.transports.local.exchange import (
     encoded,
     too_large,
 )
-from prodkit.transports.rpc.calls import Requests
+from prodkit.transports.rpc.flow import Requests
 from prodkit.transports.rpc.pipe import Pipe, PipeClosedError
 
 

@@ -10,14 +10,9 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 import grpc
 
-from prodkit.transports.rpc.calls import (
-    Requests,
-    StreamStream,
-    StreamUnary,
-    UnaryStream,
-    UnaryUnary,
-)
+from prodkit.transports.rpc.calls import StreamStream, StreamUnary, UnaryStream, UnaryUnary
 from prodkit.transports.rpc.context import MetadataLike
+from prodkit.transports.rpc.flow import Requests
 from prodkit.transports.rpc.method import Pipelines, method_info, no_policies, pipeline_of
 from prodkit.transports.rpc.outbound import Outbound, OutboundMethod
 

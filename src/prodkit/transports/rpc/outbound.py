@@ -17,8 +17,9 @@ from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.errors import DeadlineExceededError
 from prodkit.holding import check_nothing_held
 from prodkit.pipeline import Next, Pipeline, admit
-from prodkit.transports.rpc.calls import Flow, OutboundCall, Requests
+from prodkit.transports.rpc.calls import OutboundCall
 from prodkit.transports.rpc.context import MetadataLike
+from prodkit.transports.rpc.flow import Flow, Requests
 from prodkit.transports.rpc.method import (
     AUTHORIZATION,
     IDEMPOTENCY_KEY,
