@@ -330,7 +330,7 @@ KILLS = pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark
         (4, {}),
         pytest.param(
             100,
-            {"ORDERS": "10000", "CUSTOMERS": "16", "QUIESCE": "300"},
+            {"ORDERS": "10000", "CUSTOMERS": "16", "PACE": "8", "QUIESCE": "600"},
             marks=pytest.mark.slow,
             id="10,000 orders",
         ),

@@ -25,7 +25,7 @@ MOST_MAILS: Final = 100_000
 #: What is read of every service: work that has not ended, events that are not published.
 SAGAS: Final = """
     SELECT id, saga, status, step, reason, created_at FROM saga
-    WHERE status NOT IN ('completed', 'compensated')"""
+    WHERE status NOT IN ('completed', 'compensated', 'abandoned')"""
 UNSENT: Final = "SELECT type, subject, error, created_at FROM outbox WHERE sent_at IS NULL"
 #: What is read of one: its name in the books, whose database, how.
 QUERIES: Final = (
