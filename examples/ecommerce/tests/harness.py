@@ -147,7 +147,7 @@ class Shop:
 
     def start_sandbox(self) -> None:
         self.sandbox = Process("sandbox", self.folder, self.env)
-        eventually(lambda: self._healthy(self.sandbox_api, "/health", self.sandbox), every=0.05)
+        self._await(lambda: self._healthy(self.sandbox_api, "/health", self.sandbox))
 
     def close(self) -> None:
         """Stop what runs, by force."""
@@ -156,6 +156,11 @@ class Shop:
         for process in (self.shop, self.sandbox):
             if process is not None and process.running():
                 process.kill()
+
+    @staticmethod
+    def _await(ready: Callable[[], bool]) -> None:
+        """Wait for a process that starts: one that dies is found at once, so there is time."""
+        eventually(ready, within=120.0, every=0.05)
 
     @staticmethod
     def _healthy(client: httpx2.Client, path: str, process: Process | None) -> bool:
