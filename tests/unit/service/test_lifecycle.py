@@ -3,7 +3,7 @@ import asyncio
 import pytest
 import structlog
 
-from prodkit.errors import ConfigurationError, UnavailableError
+from prodkit.errors import ConfigurationError, DeadlineExceededError, UnavailableError
 from prodkit.service.lifecycle import Lifecycle, Parts, State
 from prodkit.testing import ManualClock
 
@@ -236,6 +236,7 @@ async def test_a_failed_start_unwinds_what_started(run, part, clock, journal):
     [
         (OSError("port in use"), 1, False),
         (UnavailableError("the database is away"), 1, False),
+        (DeadlineExceededError("the other service did not answer"), 1, False),
         (ConfigurationError("the database refuses the password"), 2, False),
         (KeyError(1), 1, True),
     ],

@@ -10,6 +10,7 @@ from prodkit.contract import Contract
 from prodkit.data.saga import Saga
 from prodkit.data.saga_runner import SagaRunner
 from prodkit.data.unit_of_work import UnitOfWork, Work
+from prodkit.errors import DeadlineExceededError, UnavailableError
 from prodkit.holding import outside_transactions
 from prodkit.messaging import tables
 from prodkit.messaging.consumer import Consumer, Handler
@@ -166,9 +167,14 @@ class Kit:
 
     async def _ask_users(self) -> Revoked:
         users = AuthServiceStub(self.channel("users"))
-        answer = await users.ListRevocations(
-            ListRevocationsRequest(), timeout=self._users_wait, wait_for_ready=True
-        )
+        try:
+            answer = await users.ListRevocations(
+                ListRevocationsRequest(), timeout=self._users_wait, wait_for_ready=True
+            )
+        except (UnavailableError, DeadlineExceededError) as error:
+            raise UnavailableError(
+                "users cannot be asked which tokens ended: are they running, and are peers right?"
+            ) from error
         self._users_wait = LATER_WAIT
         return Revoked(tuple(answer.sessions), dict(answer.role_versions))
 
