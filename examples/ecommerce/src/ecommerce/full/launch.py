@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -37,6 +38,8 @@ def run(config: Path) -> int:
     what it was told cannot work.
     """
     settings = _settings(config)
+    # Until the shop runs there is nothing to drain: a signal ends us, and our end all we started.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     with _folder(settings) as folder:
         try:
             tables.say("Starting PostgreSQL, Redis and RabbitMQ ...")
@@ -65,15 +68,17 @@ def _settings(config: Path) -> ShopSettings:
 def _folder(settings: ShopSettings) -> Iterator[Path]:
     """Return an empty folder that nobody else uses while we do; it stays, for its logs."""
     folder = settings.make_data_dir().resolve() / "full"
-    with (folder.parent / "full.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigurationError(
-                f"another demo-full runs in {folder}; set SHOP_DATA_DIR"
-            ) from None
-        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        lock = folder.with_suffix(".lock").open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
+    except BlockingIOError:
+        raise ConfigurationError(f"another demo-full is in {folder}; set SHOP_DATA_DIR") from None
+    except OSError as error:
+        raise ConfigurationError(f"data_dir: {error}; set SHOP_DATA_DIR") from error
+    with lock:
         yield folder
 
 
