@@ -74,8 +74,11 @@ class Engines:
         return checks
 
 
-def database(settings: ShopSettings, service: str) -> Database:
-    """Return the database of `service`: a file, or what `database_url` says."""
+def database(settings: ShopSettings, service: str, *, statement: float = 1.5) -> Database:
+    """Return the database of `service`: a file, or what `database_url` says.
+
+    On PostgreSQL no statement may take longer than `statement` seconds.
+    """
     name = f"{service} database"
     if settings.database_url is None:
         return Database(settings.data_dir / f"{service}.db", name=name, wait=DATABASE_WAIT)
@@ -83,7 +86,7 @@ def database(settings: ShopSettings, service: str) -> Database:
         settings.database_url.get_secret_value().replace(PLACEHOLDER, service),
         name=name,
         wait=DATABASE_WAIT,
-        postgres=PostgresOptions(pool=settings.database_pool),
+        postgres=PostgresOptions(pool=settings.database_pool, statement=statement),
     )
 
 

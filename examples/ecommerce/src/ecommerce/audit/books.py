@@ -22,6 +22,8 @@ Row: TypeAlias = dict[str, Any]
 
 #: Mails that are compared, the newest.
 MOST_MAILS: Final = 100_000
+#: Seconds for one answer: books of 100,000 orders take their time on a busy machine.
+PATIENCE: Final = 60.0
 #: What is read of every service: work that has not ended, events that are not published.
 SAGAS: Final = """
     SELECT id, saga, status, step, reason, created_at FROM saga
@@ -72,14 +74,14 @@ class Books:
 async def read(settings: ShopSettings, *, limit: float) -> Books:
     """Read all books. Raises UnavailableError, httpx2.HTTPError, SQLAlchemyError."""
     # The world's first: whatever it has done, the shop had written down that it would ask.
-    async with httpx2.AsyncClient(base_url=settings.provider_url, timeout=10.0) as outside:
+    async with httpx2.AsyncClient(base_url=settings.provider_url, timeout=PATIENCE) as outside:
         ledger = (await outside.get("/v1/ledger")).raise_for_status().json()["entries"]
         mails = await outside.get("/sandbox/mailbox.json", params={"limit": MOST_MAILS})
         mailed = frozenset(m["subject"] for m in mails.raise_for_status().json()["messages"])
     now = time.time()
     rows: dict[str, list[Row]] = {"sagas": [], "unsent": []}
     for service in SERVICES:
-        await _read_one(database(settings, service), service, rows)
+        await _read_one(database(settings, service, statement=PATIENCE), service, rows)
     rows["messages"], rows["dead letters"] = await queued(settings, now)
     rows["orders"] = [{**row, "total": _total(row)} for row in rows["orders"]]
     busy = _busy([s for s in rows["sagas"] if s["created_at"] > now - limit], rows["payments"])

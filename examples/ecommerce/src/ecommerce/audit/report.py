@@ -50,7 +50,8 @@ async def _run(settings: ShopSettings, limit: float, patience: float) -> int:
 def _said(error: Exception) -> str:
     """Return one line; the note of an error, if it has one, says where."""
     notes: list[str] = getattr(error, "__notes__", [])
-    return (notes[0] if notes else str(error)).partition("\n")[0]
+    said = notes[0] if notes else str(error)
+    return said.partition("\n")[0] or type(error).__name__  # a time-out has no words
 
 
 def table(found: Sequence[Finding]) -> str:
