@@ -18,6 +18,8 @@ from prodkit.testing import FaultProxy
 from prodkit.testing.servers import PrivateRedis
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("redis connection")]
+#: Seconds. A busy machine may need so long; what hangs takes twice that, or for ever.
+SOON = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ async def test_it_comes_back_after_redis_was_killed_and_started(server, redis):
     server.kill()
     answers = [await timed(redis.ping()) for _ in range(20)]
     assert all(isinstance(answer, UnavailableError) for answer, _ in answers)
-    assert max(took for _, took in answers) < 0.5
+    assert max(took for _, took in answers) < SOON
     await asyncio.sleep(0.3)
     server.start()
     sys.stdout.write(f"back {await back(redis) * 1000:.0f} ms after Redis was\n")
@@ -81,8 +83,8 @@ async def test_a_paused_redis_is_away_in_time_and_found_when_it_goes_on(server, 
     finally:
         server.resume()
     assert all(isinstance(answer, UnavailableError) for answer, _ in together + one_by_one)
-    assert max(took for _, took in together) < 0.5
-    assert sum(took for _, took in one_by_one) < 0.5
+    assert max(took for _, took in together) < SOON
+    assert sum(took for _, took in one_by_one) < SOON
     sys.stdout.write(f"back {await back(redis) * 1000:.0f} ms after Redis was\n")
 
 
@@ -92,7 +94,7 @@ async def test_a_black_hole_is_noticed_whichever_way_it_swallows(server, directi
         proxy.black_hole(direction)
         answer, took = await timed(redis.ping())
         assert isinstance(answer, UnavailableError)
-        assert took < 0.5
+        assert took < SOON
         answer, took = await timed(redis.ping())
         assert isinstance(answer, UnavailableError)
         proxy.heal()
@@ -116,7 +118,7 @@ async def test_a_redis_that_refuses_is_away_until_it_does_not(server):
         await asyncio.sleep(0.05)
         answer, took = await timed(redis.ping())
         assert isinstance(answer, UnavailableError)
-        assert took < 0.5
+        assert took < SOON
         proxy.heal()
         await back(redis)
 
@@ -208,7 +210,7 @@ async def test_ten_thousand_callers_at_once(server):
     slowest = max(took for _, took in answers)
     sys.stdout.write(f"10,000 refusals, the slowest after {slowest * 1000:.0f} ms\n")
     assert all(isinstance(answer, UnavailableError) for answer, _ in answers)
-    assert slowest < 2.0
+    assert slowest < SOON
 
 
 async def test_who_comes_in_needs_to_be_let_in(server, redis):
@@ -264,7 +266,7 @@ def test_it_works_on_uvloop(server):
             finally:
                 server.resume()
             assert isinstance(answer, UnavailableError)
-            assert took < 0.5
+            assert took < SOON
             await back(redis)
             assert redis.connections == 2
 

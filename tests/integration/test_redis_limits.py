@@ -32,6 +32,8 @@ from prodkit.transports.asgi import PipelineMiddleware
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("redis limits")]
 PROCESS = Path(__file__).parent / "redis_process.py"
+#: Seconds. A busy machine may need so long; what hangs takes twice that, or for ever.
+SOON = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +271,7 @@ async def test_a_redis_that_hangs_holds_no_call_longer_than_it_may(
     assert {answer: answers.count(answer) for answer in set(answers)} == expected
     slowest = max(took for _, took in first + second)
     tell(f"{treatment}: the slowest of 30 calls took {slowest * 1000:.0f} ms")
-    assert slowest < 0.5  # 0.1 s, and what a busy machine adds
+    assert slowest < SOON
     assert any(isinstance(event, RateStoreFailed) for event in route.heard)
     await healthy(route)
 

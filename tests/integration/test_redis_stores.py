@@ -39,6 +39,8 @@ from prodkit.transports.asgi import PipelineMiddleware
 
 pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("redis stores")]
 PROCESS = Path(__file__).parent / "redis_process.py"
+#: Seconds. A busy machine may need so long; what hangs takes twice that, or for ever.
+SOON = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ class TestIdempotency:
             assert bank.runs == ['"before"']
             slowest = max(took for _, took in sent)
             sys.stdout.write(f"the slowest of 60 refusals took {slowest * 1000:.0f} ms\n")
-            assert slowest < 1.0
+            assert slowest < SOON
             await back(redis)
             again, _ = await bank.post("before")
             assert again.content == first.content
@@ -153,7 +155,7 @@ class TestIdempotency:
             try:
                 bank.gate.set()
                 answer, took = await task
-                assert (answer.status_code, took < 1.0) == (503, True)
+                assert (answer.status_code, took < SOON) == (503, True)
             finally:
                 server.resume()
             await back(redis)

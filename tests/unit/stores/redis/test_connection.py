@@ -17,6 +17,8 @@ from prodkit.stores.redis import CommandError, RedisConnection, link
 from prodkit.stores.redis.script import Script
 
 pytestmark = pytest.mark.anyio
+#: Seconds. A busy machine may need so long; what hangs takes twice that, or for ever.
+SOON = 5.0
 
 
 def echo(command):
@@ -101,13 +103,11 @@ async def test_silence_fails_all_in_time_and_ends_the_connection(scripted):
         began = time.monotonic()
         asked = (redis.execute("ECHO", n) for n in range(50))
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < SOON
         assert {str(answer) for answer in answers} == {"Redis gave no answer in 0.05 s"}
         assert all(a.reason == "REDIS_AWAY" and a.retry_after == 1.0 for a in answers)
-        began = time.monotonic()
         with pytest.raises(UnavailableError):
-            await redis.execute("ECHO", "at once")
-        assert time.monotonic() - began < 0.02
+            redis.execute("ECHO", "at once").send(None)
         await until(lambda: redis.connections == 2)
         server.answer = echo
         assert await redis.execute("ECHO", "new") == b"new"
@@ -272,7 +272,7 @@ async def test_a_server_that_lets_nobody_in_is_given_up_in_time():
     began = time.monotonic()
     with pytest.raises(UnavailableError, match=r"did not let us in within 0\.05 s"):
         await RedisConnection(url, connect_timeout=0.05).start()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < SOON
     server.close()
 
 
@@ -344,7 +344,7 @@ async def test_stop_waits_no_longer_than_it_may(scripted):
         await asyncio.sleep(0)
         began = time.monotonic()
         await redis.stop(0.03)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < SOON
         with pytest.raises(UnavailableError, match="was closed"):
             await task
         assert not [task for task in asyncio.all_tasks() if "redis" in task.get_name()]
