@@ -24,7 +24,7 @@ class FullShop(Shop):
     def start(self) -> FullShop:
         """Start everything and wait for the guide."""
         self.shop = Process("demo-full", self.folder, self.env)
-        eventually(self._open, within=240, every=0.2)
+        eventually(self._open, within=600, every=0.2)
         shared = shlex.split((self.kept / "env" / "shop.env").read_text())
         self.env |= dict(line.split("=", 1) for line in shared)
         return self

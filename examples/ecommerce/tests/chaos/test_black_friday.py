@@ -44,7 +44,7 @@ def full(tmp_path: Path) -> Iterator[FullShop]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_black_friday(full: FullShop) -> None:
     connections = _Connections(full)
     requests = _requests(full)

@@ -14,7 +14,7 @@ from full import FullShop, alive
 from harness import eventually
 from terminal import CREATE_ORDER, CREATE_PRODUCT, PAY, REGISTER, Terminal
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 KILLED = ("orders-1", "gateway-1")
 
 

@@ -28,7 +28,7 @@ from ecommerce.full.variables import SHARED, Variables
 from ecommerce.settings import ShopSettings
 
 #: Seconds in which everything must answer; a busy machine takes a while for nine processes.
-START_TIMEOUT = 180.0
+START_TIMEOUT = 300.0
 
 
 def run(config: Path) -> int:
