@@ -8,7 +8,7 @@ colors of the theme, 360 units wide, so that a phone shows them at their size; l
     Closed -> Open: too many failed             a change, and why
 
 States stand below each other in their order. Changes between neighbors are drawn between them,
-all others in a lane at their right.
+one other in a lane at their right.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WIDTH = 360
 _LEFT = 10
 _TITLE, _LINE = 19, 16  # heights of lines
 _TEXT, _SMALL = 7.2, 6.6  # mean widths of letters at their sizes
-_LANE, _LANES_AT = 20, 214
+_LANE = 214
 _CHANGE = re.compile(r"(.+?) -> (.+?): (.+)")
 
 
@@ -75,7 +75,10 @@ def parse(text: str) -> States:
         raise DiagramError(f"no such states: {', '.join(sorted(unknown)) or 'none at all'}")
     order = list(meanings)
     changes = [Change(order.index(a), order.index(b), why) for a, b, why in found]
-    return States(meanings, changes)
+    said = States(meanings, changes)
+    if len(said.jumps) > 1:
+        raise DiagramError("there is a lane for one change between states that are no neighbors")
+    return said
 
 
 def states(text: str) -> str:
@@ -96,7 +99,7 @@ def states(text: str) -> str:
             drawn, gap = _gap(here, place, y, 20 if lanes else 38)
             parts.append(drawn)
             y += gap
-    parts += [_jump(jump, lane, tops, width) for lane, jump in enumerate(said.jumps)]
+    parts += [_jump(jump, tops, width) for jump in said.jumps]
     label = escape("; ".join(text.strip().splitlines()), quote=True)
     return (
         f'<svg class="diagram" role="img" aria-label="{label}" viewBox="0 0 {WIDTH} {y + 6:g}" '
@@ -134,14 +137,13 @@ def _gap(changes: list[Change], place: int, y: float, letters: int) -> tuple[str
     return "".join(drawn), height
 
 
-def _jump(jump: Change, lane: int, tops: list[tuple[float, float]], width: float) -> str:
+def _jump(jump: Change, tops: list[tuple[float, float]], width: float) -> str:
     """Draw a change between states that are no neighbors."""
     down = jump.source < jump.target
-    edge, x = _LEFT + width, _LANES_AT + _LANE * lane
+    edge, x = _LEFT + width, _LANE
     begin, end = tops[jump.source], tops[jump.target]
-    shift = 6 * lane
-    y1 = (begin[0] + begin[1]) / 2 + (4 if down else -4) + shift
-    y2 = (end[0] + end[1]) / 2 + (-4 if down else 4) + shift
+    y1 = (begin[0] + begin[1]) / 2 + (4 if down else -4)
+    y2 = (end[0] + end[1]) / 2 + (-4 if down else 4)
     lines = wrap(jump.why, int((WIDTH - x - 10) / _TEXT))
     middle = (y1 + y2) / 2 - _LINE * len(lines) / 2 + _LINE * 0.8
     path = [(edge, y1), (x, y1), (x, y2), (edge + 2, y2)]
@@ -163,7 +165,7 @@ def _arrow(points: list[tuple[float, float]]) -> str:
 
 def _words(lines: list[str], x: float, y: float, kind: str) -> str:
     rows = (
-        f'<tspan x="{x:g}" y="{y + _LINE * row:g}">{escape(line)}</tspan>'
+        f'<tspan x="{x:g}" y="{y + _LINE * row:g}">{escape(line.replace("`", ""))}</tspan>'
         for row, line in enumerate(lines)
     )
     return f'<text class="{kind}">{"".join(rows)}</text>'

@@ -41,6 +41,11 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     return "".join(pieces)
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Mark the tables that a phone stacks."""
+    return tables.marked(html)
+
+
 def on_post_build(config: Any) -> None:
     """Refuse a site that would fetch anything from another host."""
     findings = assets.foreign(Path(config["site_dir"]))

@@ -1,4 +1,7 @@
-"""Tables of one page that stand on another: `<!-- table: benchmarks/policies.md#heading -->`."""
+"""Tables: those of one page that stand on another, and those that are too wide for a phone.
+
+A page asks for another's table by a comment: `<!-- table: benchmarks/policies.md#heading -->`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,13 @@ from pathlib import Path
 
 MARK = re.compile(r"^<!-- table: (?P<page>[\w/-]+\.md)#(?P<anchor>[\w-]+) -->$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?://)([^)]*)\)")
+
+_TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
+_ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
+_CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
+_TAG = re.compile(r"<[^>]+>")
+#: Letters in a last column from which on it is prose, and wants a line of its own on a phone.
+_PROSE = 40
 
 
 class NoTableError(ValueError):
@@ -45,3 +55,16 @@ def slug(heading: str) -> str:
 
 def _within(link: str, page: str, folder: str) -> str:
     return f"{page}{link}" if link.startswith("#") else f"{folder}/{link}".lstrip("/")
+
+
+def marked(html: str) -> str:
+    """Give tables of three and four columns of which the last is prose the attribute for that."""
+    return _TABLE.sub(lambda found: _stacked(found[0]), html)
+
+
+def _stacked(whole: str) -> str:
+    rows = [_CELL.findall(row) for row in _ROW.findall(whole)]
+    longest = max((len(_TAG.sub("", row[-1])) for row in rows if row), default=0)
+    if len(rows[0]) in (3, 4) and longest > _PROSE:
+        return whole.replace("<table>", "<table data-stacked>", 1)
+    return whole

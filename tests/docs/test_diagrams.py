@@ -45,7 +45,9 @@ def test_a_change_between_neighbors_needs_no_lane():
     assert [(jump.source, jump.target) for jump in said.jumps] == [(2, 0)]
 
 
-@pytest.mark.parametrize("text", ["Closed", "A = a\nA -> B: why", ""])
+@pytest.mark.parametrize(
+    "text", ["Closed", "A = a\nA -> B: why", "", f"{CIRCUIT}Closed -> Half-open: a second lane"]
+)
 def test_what_is_no_diagram_is_refused(text):
     with pytest.raises(diagrams.DiagramError):
         diagrams.states(text)

@@ -12,7 +12,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 from blocks import DOCS, PAGES, ROOT, anchors_of, name_of, prose_of
-from tables import MARK, NoTableError, copied, slug
+from tables import MARK, NoTableError, copied, marked, slug
 
 ON_SITE = [page for page in PAGES if page.is_relative_to(DOCS)]
 CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
@@ -78,3 +78,43 @@ def test_the_tables_of_other_pages_are_copied_with_their_links():
 def test_a_table_that_is_not_there_is_an_error():
     with pytest.raises(NoTableError):
         copied("<!-- table: promises.md#nowhere -->", DOCS)
+
+
+def test_a_table_whose_last_column_is_prose_is_marked_for_phones():
+    def html(*cells: str) -> str:
+        head = "".join("<th>x</th>" for _ in cells)
+        return f"<table><tr>{head}</tr><tr>{''.join(f'<td>{c}</td>' for c in cells)}</tr></table>"
+
+    prose = "<code>a</code> sentence that says what the matter is, and why"
+    assert marked(html("a", "b", prose)).startswith("<table data-stacked>")
+    assert marked(html("a", "b", "1")) == html("a", "b", "1")
+    assert marked(html("a", prose)) == html("a", prose)
+
+
+#: What only others of its package use.
+INTERNAL = {
+    "data": "batch detached owner_files saga_driver saga_steps saga_store saga_table tasks",
+    "messaging": "outbox_bell outbox_leases",
+    "security": "",
+    "service": "",
+}
+
+
+@pytest.mark.parametrize("package", INTERNAL)
+def test_a_public_module_is_in_the_reference(package):
+    folder = ROOT / "src/prodkit" / package
+    names = {path.stem for path in folder.iterdir() if not path.name.startswith("_")}
+    page = (DOCS / f"reference/{package}.md").read_text("utf-8")
+    told = set(re.findall(rf"^::: prodkit\.{package}\.(\w+)$", page, re.MULTILINE))
+    assert told == names - set(INTERNAL[package].split())
+
+
+@pytest.mark.parametrize("package", ["kernel", "policies", "stores", "transports", "gateway"])
+def test_what_the_reference_names_is_there(package):
+    page = (DOCS / f"reference/{package}.md").read_text("utf-8")
+    modules = re.findall(r"^::: (prodkit\.[\w.]+)$", page, re.MULTILINE)
+    for module in modules:
+        place = ROOT / "src" / module.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").exists()
+    if package == "policies":
+        assert len(modules) == 12

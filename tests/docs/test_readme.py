@@ -92,7 +92,7 @@ async def test_a_bare_function_is_a_middleware(capsys):
 
 
 @pytest.mark.parametrize(
-    ("page", "lines"), [("README.md", 150), ("examples/ecommerce/README.md", 160)]
+    ("page", "lines"), [("README.md", 150), ("examples/ecommerce/README.md", 200)]
 )
 def test_it_is_short(page, lines):
     assert len((ROOT / page).read_text("utf-8").splitlines()) < lines
@@ -106,7 +106,9 @@ def test_the_shops_settings_are_what_its_readme_says():
         for name, told in zip(re.findall(r"SHOP_(\w+)", names), defaults.split(", "), strict=False):
             default = ShopSettings.model_fields[name.lower()].default
             if not isinstance(default, SecretStr) and default is not None:
-                assert str(default).removesuffix(".0") == told.strip("`").removesuffix(".0")
+                nothing = {"any": "0", "none": str(type(default)())}
+                said = nothing.get(told) or told.strip("`")
+                assert str(default).removesuffix(".0") == said.removesuffix(".0")
 
 
 @pytest.mark.parametrize("page", PAGES)
