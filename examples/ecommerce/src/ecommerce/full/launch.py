@@ -135,8 +135,9 @@ def _await_ready(settings: ShopSettings, what: Plan, folder: Path, running: Runn
                 del waited[name]
                 continue
             if running.died() or time.monotonic() > until:
-                logs = ", ".join(str(folder / "log" / f"{name}.log") for name in waited)
-                raise OSError(f"not ready in {START_TIMEOUT:g} s: {', '.join(waited)}; see {logs}")
+                late = [name for name, url in waited.items() if not _answers(client, url)]
+                logs = ", ".join(str(folder / "log" / f"{name}.log") for name in late)
+                raise OSError(f"not ready in {START_TIMEOUT:g} s: {', '.join(late)}; see {logs}")
             time.sleep(0.3)
 
 
