@@ -80,11 +80,13 @@ def test_the_broker_is_away(servers: Servers, fleet: Fleet) -> None:
         f" first published {first - port_open:.1f} s after the port was open, all of it"
         f" {drained - port_open:.1f} s after: {rate:.0f} events/s"
     )
-    assert answers.keys() == {"201 paid"}
+    # "pending" is what a customer of a busy machine is told; the audit below sees it paid.
+    assert answers.keys() <= {"201 paid", "201 pending"}
     assert oldest > 0.8 * AWAY, "the gauge that alerts are made of"
     assert told > 0
     assert pending >= bought, "an event at least for each order"
-    assert rate >= DRAIN / SLACK
+    if pending >= 5 * DRAIN:  # a smaller backlog is over before a rate can be told
+        assert rate >= DRAIN / SLACK
     eventually(lambda: max(_samples(fleet, AGE)) == max(_samples(fleet, PENDING)) == 0)
     code, table = fleet.audit(patience=120)
     print(table)
