@@ -148,7 +148,9 @@ def largest(counted: Counted) -> str:
 
 def _short(text: str) -> str:
     words = text.split()
-    for before in ("INTO", "FROM", "UPDATE"):
+    if words[0] == "UPDATE":
+        return f"UPDATE {words[1]}"
+    for before in ("INTO", "FROM"):
         if before in words[:-1]:
             return f"{words[0]} {words[words.index(before) + 1]}"
     return " ".join(words[:3])
