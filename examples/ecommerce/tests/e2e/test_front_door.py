@@ -81,8 +81,8 @@ def test_only_the_pages_that_were_named_may_call(shop: Shop) -> None:
 
 def test_rate_limits_are_told(shop: Shop) -> None:
     headers = shop.api.get("/api/v1/products").headers
-    assert headers["ratelimit-policy"].startswith('"default";q=')
-    assert headers["ratelimit"].startswith('"default";r=')
+    assert headers["ratelimit-policy"].startswith('"gateway";q=')
+    assert headers["ratelimit"].startswith('"gateway";r=')
 
 
 @pytest.fixture(scope="module")

@@ -81,6 +81,7 @@ def build(runtime: Runtime, health: Health) -> Service:
         Pipeline(Observe(telemetry), shedder, limiter, Deadline(DEADLINE)),
         edge=True,
         trusted_proxies=settings.trusted_proxies,
+        locate=api.locate,
     )
     if settings.cors_origins:
         app = CORSMiddleware(
