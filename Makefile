@@ -75,7 +75,7 @@ bench: $(BENCH_READY) servers ## prodkit beside its floor and its peers; writes 
 	$(RUN) benchmarks.orders
 
 docs: $(DOCS_READY) ## The documentation, into site/: every link checked, nothing fetched from elsewhere
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 docs-serve: $(DOCS_READY) ## The documentation on http://localhost:8000, built anew as it is written
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs serve
