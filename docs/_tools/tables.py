@@ -58,13 +58,15 @@ def _within(link: str, page: str, folder: str) -> str:
 
 
 def marked(html: str) -> str:
-    """Give tables of three and four columns of which the last is prose the attribute for that."""
-    return _TABLE.sub(lambda found: _stacked(found[0]), html)
+    """Say of tables with three and four columns whose last is prose, and of wider ones, that."""
+    return _TABLE.sub(lambda found: _marked(found[0]), html)
 
 
-def _stacked(whole: str) -> str:
+def _marked(whole: str) -> str:
     rows = [_CELL.findall(row) for row in _ROW.findall(whole)]
     longest = max((len(_TAG.sub("", row[-1])) for row in rows if row), default=0)
     if len(rows[0]) in (3, 4) and longest > _PROSE:
         return whole.replace("<table>", "<table data-stacked>", 1)
+    if len(rows[0]) > 4:
+        return whole.replace("<table>", "<table data-wide>", 1)
     return whole

@@ -89,6 +89,7 @@ def test_a_table_whose_last_column_is_prose_is_marked_for_phones():
     assert marked(html("a", "b", prose)).startswith("<table data-stacked>")
     assert marked(html("a", "b", "1")) == html("a", "b", "1")
     assert marked(html("a", prose)) == html("a", prose)
+    assert marked(html(*"abcde")).startswith("<table data-wide>")
 
 
 #: What only others of its package use.
