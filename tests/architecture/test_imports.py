@@ -83,6 +83,8 @@ KERNEL = ["prodkit"] + [
         "clock",
         "events",
         "call",
+        "alarms",
+        "holding",
         "traits",
         "checks",
         "pipeline",

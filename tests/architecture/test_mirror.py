@@ -12,7 +12,9 @@ SOURCE, TESTS = ROOT / "src" / "prodkit", ROOT / "tests"
 #: Parts that only show through their whole, and where that is tested.
 ELSEWHERE = {
     "_extras.py": "architecture/test_imports.py",
-    "cli.py": "unit/contract/test_compile.py",
+    "cli/*.py": "unit/cli/test_saga.py",
+    "cli/migrate.py": "integration/test_postgres_migrations.py",
+    "cli/proto.py": "unit/contract/test_compile.py",
     "contract/*.py": "unit/contract/test_contract.py",
     "contract/json_*.py": "unit/contract/test_json_codec.py",
     "contract/well_known.py": "unit/contract/test_json_codec.py",
@@ -21,7 +23,7 @@ ELSEWHERE = {
     "data/cache/store.py": "unit/stores/test_memory_cache.py",
     "data/database/*.py": "integration/test_postgres_database.py",
     "data/migrations.py": "integration/test_postgres_migrations.py",
-    "data/saga_store.py": "unit/data/test_saga_runner.py",
+    "data/saga/*.py": "unit/data/saga/test_runner.py",
     "gateway/*.py": "integration/test_gateway.py",
     "gateway/docs.py": "integration/test_gateway_openapi.py",
     "gateway/problems.py": "unit/gateway/test_openapi.py",

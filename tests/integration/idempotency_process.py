@@ -16,9 +16,8 @@ import killing
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, update
 
 from prodkit import Call, Kind, Pipeline, Principal
-from prodkit.data import saga_store
-from prodkit.data.saga import Saga, Step
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import Saga, SagaRunner, Step
+from prodkit.data.saga import store as saga_store
 from prodkit.errors import AbortedError, UnavailableError
 from prodkit.policies.idempotency import Idempotency, current_claim
 from prodkit.stores import sql

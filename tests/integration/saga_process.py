@@ -11,9 +11,8 @@ import killing
 from sqlalchemy import Column, Integer, MetaData, String, Table, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from prodkit.data import saga_store
-from prodkit.data.saga import Saga, Step
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import Saga, SagaRunner, Step
+from prodkit.data.saga import store as saga_store
 from prodkit.errors import FailedPreconditionError, UnavailableError
 from prodkit.messaging.event import new_id
 

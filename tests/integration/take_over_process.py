@@ -4,10 +4,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from prodkit.data import saga_store
 from prodkit.data.database import Database
-from prodkit.data.saga import Saga, Step
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import Saga, SagaRunner, Step
+from prodkit.data.saga import store as saga_store
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.messaging import outbox as outbox_tables
 from prodkit.messaging.event import Event

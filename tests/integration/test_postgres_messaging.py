@@ -13,10 +13,9 @@ import asyncpg
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, update
 
-from prodkit.data import saga_store
 from prodkit.data.database import Database, TransactionConflictError
-from prodkit.data.saga import Saga, SagaStatus, Step
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import Saga, SagaRunner, SagaStatus, Step
+from prodkit.data.saga import store as saga_store
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import AlreadyExistsError
 from prodkit.messaging import inbox as inbox_tables

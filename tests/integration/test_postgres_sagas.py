@@ -12,10 +12,9 @@ from typer.testing import CliRunner
 
 from prodkit.cli import app
 from prodkit.clock import SystemClock
-from prodkit.data import saga_store
 from prodkit.data.database import Database
-from prodkit.data.saga import Saga, SagaStatus, Step
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import Saga, SagaRunner, SagaStatus, Step
+from prodkit.data.saga import store as saga_store
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import FailedPreconditionError, UnavailableError
 from prodkit.messaging import outbox as outbox_tables

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, MutableMapping
 from typing import Any
 
 from prodkit.call import CURRENT
@@ -43,7 +43,7 @@ class Forwarding:
         self._keyed = method.idempotency is not IdempotencyKey.NONE
         self._names = {name.encode("ascii"): name for name in (AUTHORIZATION, *names)}
 
-    def metadata(self, scope: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    def metadata(self, scope: MutableMapping[str, Any]) -> tuple[tuple[str, str], ...]:
         """Return the metadata for the request of `scope`.
 
         Raises UnauthenticatedError at once where the method is not public and no credentials came,
@@ -79,7 +79,7 @@ def _key(sent: list[bytes]) -> str:
     return known or idempotency_key_of(*sent)
 
 
-def _add_caller(found: dict[str, str], scope: dict[str, Any]) -> None:
+def _add_caller(found: dict[str, str], scope: MutableMapping[str, Any]) -> None:
     """Add who is calling: in the door's words, or, without a door around, the server's."""
     call = CURRENT.get()
     if call is None:

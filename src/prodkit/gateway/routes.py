@@ -5,14 +5,14 @@ Nothing is scanned: the cost of a look-up grows with the segments of the path, n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 from prodkit.contract.templates import ONE, REST, PathTemplate
 
-Scope: TypeAlias = "dict[str, Any]"
+Scope: TypeAlias = "MutableMapping[str, Any]"
 Handler: TypeAlias = Callable[..., Awaitable[None]]
 
 

@@ -21,7 +21,7 @@ from prodkit.gateway.forwarding import Forwarding
 from prodkit.transports.asgi.body import body_too_large, client_gone
 from prodkit.transports.rpc.status import from_rpc_error
 
-Scope: TypeAlias = "dict[str, Any]"
+Scope: TypeAlias = "MutableMapping[str, Any]"
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Encode: TypeAlias = Callable[[Message], bytes]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from sqlalchemy import Connection
 
-from prodkit.data import lock, saga_store
+from prodkit.data import lock
+from prodkit.data.saga import store as saga_store
 from prodkit.errors import ConfigurationError
 from prodkit.messaging import inbox, outbox
 from prodkit.stores import sql

@@ -37,7 +37,7 @@ def demo(config: ConfigDir = Path("config")) -> None:
 
 @app.command()
 def demo_full(config: ConfigDir = Path("config")) -> None:
-    """Run the same on private PostgreSQL, Redis and RabbitMQ, a process per service, nginx ahead."""
+    """Run the same on private PostgreSQL, Redis, RabbitMQ: a process per service, nginx ahead."""
     from ecommerce.full import launch
 
     raise SystemExit(launch.run(config))

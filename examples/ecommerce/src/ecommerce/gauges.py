@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from prodkit.data.saga import SagaStatus
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import SagaRunner, SagaStatus
 from prodkit.messaging.relay import OutboxRelay
 from prometheus_client import CollectorRegistry, Gauge
 

@@ -7,8 +7,7 @@ from types import ModuleType
 
 import httpx2
 from prodkit.contract import Contract
-from prodkit.data.saga import Saga
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import Saga, SagaRunner
 from prodkit.data.unit_of_work import UnitOfWork, Work
 from prodkit.errors import DeadlineExceededError, UnavailableError
 from prodkit.holding import outside_transactions

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from prodkit.data.database import Database
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import SagaRunner
 from prodkit.errors import (
     AlreadyExistsError,
     Code,

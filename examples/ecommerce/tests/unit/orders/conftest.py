@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from prodkit.data import saga_store
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import SagaRunner
+from prodkit.data.saga import store as saga_store
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import FailedPreconditionError
 from shop_doubles import opened

@@ -4,8 +4,8 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from prodkit.data import saga_store
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import SagaRunner
+from prodkit.data.saga import store as saga_store
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import FailedPreconditionError
 from prometheus_client import CollectorRegistry

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prodkit.data.saga import CompensateError, Saga, SagaStatus, Step, StepRun
-from prodkit.data.saga_runner import SagaRunner
+from prodkit.data.saga import CompensateError, Saga, SagaRunner, SagaStatus, Step, StepRun
 from prodkit.errors import FailedPreconditionError, UnavailableError
 
 from ecommerce.orders.application.fulfilment import Fulfilment

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prodkit.cli_output import Json, printable, run, shown_time, shown_url, tell
+from prodkit.cli.output import Json, printable, run, shown_time, shown_url, tell
 from prodkit.clock import seconds
 from prodkit.errors import ConfigurationError
 from prodkit.security.redaction import Redactor
 
 if TYPE_CHECKING:
     from prodkit.data.database import Database
-    from prodkit.data.saga import SagaStatus
-    from prodkit.data.saga_desk import KeptSaga, SagaDesk
+    from prodkit.data.saga import KeptSaga, SagaDesk, SagaStatus
 
 app = typer.Typer(no_args_is_help=True, help="Sagas: what they do, and what they wait for.")
 
@@ -118,8 +117,8 @@ def _run(url: str, work: Callable[[SagaDesk], Awaitable[None]]) -> None:
 
 
 async def _work(url: str, work: Callable[[SagaDesk], Awaitable[None]]) -> None:
-    from prodkit.data.saga_desk import SagaDesk
-    from prodkit.data.saga_table import metadata
+    from prodkit.data.saga import SagaDesk
+    from prodkit.data.saga.table import metadata
 
     database = _database(url)
     await database.start()

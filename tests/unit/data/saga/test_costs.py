@@ -7,9 +7,8 @@ import pytest
 from sqlalchemy import Column, MetaData, String, Table, event, insert
 
 from prodkit.data.database import Database
-from prodkit.data.saga import Saga, SagaStatus, Step
-from prodkit.data.saga_runner import SagaRunner
-from prodkit.data.saga_store import metadata
+from prodkit.data.saga import Saga, SagaRunner, SagaStatus, Step
+from prodkit.data.saga.store import metadata
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.messaging.outbox import Outbox
 

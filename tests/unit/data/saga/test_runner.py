@@ -8,9 +8,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, use_s
 
 from prodkit.call import CURRENT, Call, current_call
 from prodkit.data.database import Database
-from prodkit.data.saga import CompensateError, Saga, SagaStatus, Step
-from prodkit.data.saga_runner import SagaRunner
-from prodkit.data.saga_store import SagaStore, metadata
+from prodkit.data.saga import CompensateError, Saga, SagaRunner, SagaStatus, Step
+from prodkit.data.saga.store import SagaStore, metadata
 from prodkit.errors import (
     AlreadyExistsError,
     ConfigurationError,

@@ -14,12 +14,12 @@ from prodkit.checks import Doorway
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Database, Transaction
 from prodkit.data.owner_files import OwnerFiles
-from prodkit.data.saga import Saga, SagaStatus
-from prodkit.data.saga_desk import SagaDesk
-from prodkit.data.saga_driver import SagaDriver
-from prodkit.data.saga_steps import SagaSteps
-from prodkit.data.saga_store import SagaStore
-from prodkit.data.saga_table import SagaRecord, as_kept
+from prodkit.data.saga.definition import Saga, SagaStatus
+from prodkit.data.saga.desk import SagaDesk
+from prodkit.data.saga.driver import SagaDriver
+from prodkit.data.saga.steps import SagaSteps
+from prodkit.data.saga.store import SagaStore
+from prodkit.data.saga.table import SagaRecord, as_kept
 from prodkit.data.tasks import Loop, end
 from prodkit.errors import AbortedError, ConfigurationError, NotFoundError, UnavailableError
 from prodkit.pipeline import Pipeline, admit
@@ -40,7 +40,7 @@ class SagaRunner:
     that began the saga, with the step's time limit as deadline; calls that it makes inherit that.
     Where the pipeline has no telemetry, the logger `prodkit.sagas` tells of unexpected exceptions.
     Sagas of other names in the same database are left alone. Their table is that of
-    `prodkit.data.saga_store.metadata`, for `Database.create_all`.
+    `prodkit.data.saga.store.metadata`, for `Database.create_all`.
 
     A saga of n steps costs the transaction that begins it and one more a step; none for a step
     that records itself with its effect (`StepRun.complete`).

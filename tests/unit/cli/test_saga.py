@@ -7,9 +7,8 @@ from typer.testing import CliRunner
 
 from prodkit.cli import app
 from prodkit.data.database import Database
-from prodkit.data.saga import Saga, SagaStatus, Step
-from prodkit.data.saga_runner import SagaRunner
-from prodkit.data.saga_store import metadata
+from prodkit.data.saga import Saga, SagaRunner, SagaStatus, Step
+from prodkit.data.saga.store import metadata
 from prodkit.errors import FailedPreconditionError, UnavailableError
 
 undone = []

@@ -7,9 +7,9 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from prodkit._tasks import complete
-from prodkit.data.saga_steps import SagaSteps
-from prodkit.data.saga_store import SagaStore
-from prodkit.data.saga_table import SagaRecord
+from prodkit.data.saga.steps import SagaSteps
+from prodkit.data.saga.store import SagaStore
+from prodkit.data.saga.table import SagaRecord
 from prodkit.errors import AbortedError, UnavailableError
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import Row, Select, and_, select, tuple_, update
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.data.database import Database, Transaction, time_expression
-from prodkit.data.saga import SagaStatus, both
-from prodkit.data.saga_table import SagaRecord, record, sagas
+from prodkit.data.saga.definition import SagaStatus, both
+from prodkit.data.saga.table import SagaRecord, record, sagas
 from prodkit.errors import (
     AbortedError,
     ConfigurationError,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from prodkit.call import CURRENT, Call, Kind
 from prodkit.clock import Alarm, Clock
 from prodkit.data.database import Transaction
-from prodkit.data.saga import (
+from prodkit.data.saga.definition import (
     Progress,
     Saga,
     SagaStatus,
@@ -20,8 +20,8 @@ from prodkit.data.saga import (
     StepRun,
     needs_attention,
 )
-from prodkit.data.saga_store import SagaStore
-from prodkit.data.saga_table import SagaRecord, as_kept
+from prodkit.data.saga.store import SagaStore
+from prodkit.data.saga.table import SagaRecord, as_kept
 from prodkit.errors import AbortedError, ConfigurationError, DeadlineExceededError, ServiceError
 from prodkit.pipeline import Pipeline
 from prodkit.traits import Trait

@@ -6,9 +6,8 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, insert, select, update
 
 from prodkit.data.database import Database
-from prodkit.data.saga import Saga, SagaStatus, Step, StepRun
-from prodkit.data.saga_runner import SagaRunner
-from prodkit.data.saga_store import metadata, sagas
+from prodkit.data.saga import Saga, SagaRunner, SagaStatus, Step, StepRun
+from prodkit.data.saga.store import metadata, sagas
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import AbortedError, FailedPreconditionError, UnavailableError
 from prodkit.messaging.outbox import Outbox

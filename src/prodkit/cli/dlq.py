@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prodkit.cli_output import Json, fail, printable, run, shown_time, shown_url, tell
+from prodkit.cli.output import Json, fail, printable, run, shown_time, shown_url, tell
 from prodkit.errors import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:

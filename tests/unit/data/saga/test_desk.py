@@ -5,10 +5,8 @@ import asyncio
 import pytest
 
 from prodkit.data.database import Database
-from prodkit.data.saga import Saga, SagaStatus, Step
-from prodkit.data.saga_desk import SagaDesk
-from prodkit.data.saga_runner import SagaRunner
-from prodkit.data.saga_store import metadata
+from prodkit.data.saga import Saga, SagaDesk, SagaRunner, SagaStatus, Step
+from prodkit.data.saga.store import metadata
 from prodkit.errors import (
     AbortedError,
     ConfigurationError,

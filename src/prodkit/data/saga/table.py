@@ -14,7 +14,7 @@ with extra("sql", of=__name__):
 
 from sqlalchemy import Column, Float, Index, Integer, MetaData, Row, String, Table, Text
 
-from prodkit.data.saga import Progress, SagaStatus
+from prodkit.data.saga.definition import Progress, SagaStatus
 
 metadata = MetaData()
 

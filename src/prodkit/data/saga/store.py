@@ -10,8 +10,8 @@ from sqlalchemy import and_, delete, func, or_, select, update
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.data.database import Database, Transaction, time_expression
-from prodkit.data.saga import Progress, SagaStatus
-from prodkit.data.saga_table import ACTIVE, OVER, SagaRecord, columns, metadata, record, sagas
+from prodkit.data.saga.definition import Progress, SagaStatus
+from prodkit.data.saga.table import ACTIVE, OVER, SagaRecord, columns, metadata, record, sagas
 from prodkit.errors import AlreadyExistsError
 
 __all__ = ["SagaRecord", "SagaStore", "metadata", "sagas"]
