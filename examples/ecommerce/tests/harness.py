@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[1]
 MESHES = ("local", "grpc")
 #: The same, and over PostgreSQL, Redis and RabbitMQ in one process and in several.
-SHOPS = (*MESHES, "engines", "fleet")
+SHOPS = (*MESHES, "engines", pytest.param("fleet", marks=pytest.mark.slow))
 #: Whose pages may call the API of the shop that tests share.
 ORIGIN = "https://pages.example"
 ADDRESS = {

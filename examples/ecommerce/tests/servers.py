@@ -46,14 +46,19 @@ class Servers:
     def settings(self) -> dict[str, object]:
         """Make room for a shop; return the settings that put it there."""
         name = f"shop{next(self._numbers)}"
-        execute(self.postgres.dsn, *(f"CREATE DATABASE {name}_{service}" for service in SERVICES))
         self.rabbitmq.control("add_vhost", name)
         self.rabbitmq.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
         return {
-            "database_url": f"{self.postgres.dsn.removesuffix('/postgres')}/{name}_{{service}}",
+            "database_url": self.database_url(name),
             "broker_url": f"{self.rabbitmq.url}{name}",
             "redis_url": self.redis.url.replace("/0", f"/{name.removeprefix('shop')}"),
         }
+
+    def database_url(self, name: str = "") -> str:
+        """Make the databases of a shop; return the setting that leads there."""
+        name = name or f"shop{next(self._numbers)}"
+        execute(self.postgres.dsn, *(f"CREATE DATABASE {name}_{service}" for service in SERVICES))
+        return f"{self.postgres.dsn.removesuffix('/postgres')}/{name}_{{service}}"
 
 
 class EnginesShop(Shop):

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(scope="module")
 def url(servers: Servers) -> str:
     """The URL of databases for this module, by `{service}`."""
-    return str(servers.settings()["database_url"])
+    return servers.database_url()
 
 
 @pytest.fixture

@@ -49,6 +49,11 @@ FAULTS = {
         "(postgresql://postgres@{postgres}/no_users) does not exist: create it",
     ),
     "postgres away": (1, "/shop_users) cannot be reached: is it running"),
+    "schema": (
+        2,
+        "users database (postgresql://postgres@{postgres}/shop",
+        "is migrated to nothing, not to 0001: run `ecommerce migrate` before the service starts",
+    ),
     "broker user": (2, "RabbitMQ at {rabbitmq} refuses user 'guest' or the password"),
     "vhost": (2, "RabbitMQ at {rabbitmq} does not open the virtual host 'nowhere' for user"),
     "rabbitmq away": (1, "RabbitMQ at 127.0.0.1:", "cannot be reached"),
@@ -65,6 +70,7 @@ def faulty(servers: Servers, good: dict[str, object]) -> dict[str, dict[str, obj
         "user": {"database_url": database},
         "database": {"database_url": f"postgresql://postgres:s3cret@{postgres}/no_{{service}}"},
         "postgres away": {"database_url": f"postgresql://shop:s3cret@{away}/shop_{{service}}"},
+        "schema": {"database_url": servers.database_url()},
         "broker user": {"broker_url": f"amqp://guest:s3cret@{rabbitmq}/"},
         "vhost": {"broker_url": f"amqp://guest:guest@{rabbitmq}/nowhere"},
         "rabbitmq away": {"broker_url": f"amqp://guest:s3cret@{away}/"},
@@ -81,7 +87,11 @@ def addresses(servers: Servers) -> tuple[str, str]:
 def starts(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Line]]:
     """What each start wrote, and last how it ended; one process makes them all."""
     folder = tmp_path_factory.mktemp("starts")
-    good = servers.settings()
+    good: dict[str, object] = {
+        "database_url": servers.database_url(),
+        "broker_url": servers.rabbitmq.url,
+        "redis_url": servers.redis.url,
+    }
     shop = EnginesShop(folder, **good)
     shop.migrate()
     shop.close()
