@@ -1,6 +1,8 @@
 """Tables: those of one page that stand on another, and those that are too wide for a phone.
 
-A page asks for another's table by a comment: `<!-- table: benchmarks/policies.md#heading -->`.
+A page asks for another's table by a comment, `<!-- table: benchmarks/policies.md#heading -->`, and
+for where and when that was measured by the words before: `<!-- words: benchmarks/policies.md
+"writes this page: " -->`, on one line.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from pathlib import Path
 MARK = re.compile(r"^<!-- table: (?P<page>[\w/-]+\.md)#(?P<anchor>[\w-]+) -->$", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?://)([^)]*)\)")
 
+WORDS = re.compile(r'^<!-- words: (?P<page>[\w/-]+\.md) "(?P<first>[^"]+)" -->$', re.MULTILINE)
 _TABLE = re.compile(r"<table>.*?</table>", re.DOTALL)
 _ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
 _CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
@@ -20,12 +23,23 @@ _PROSE = 40
 
 
 class NoTableError(ValueError):
-    """A page asks for a table that is not there."""
+    """A page asks for a table, or for words, that are not there."""
 
 
 def copied(markdown: str, docs: Path) -> str:
     """Return `markdown` with every mark replaced by the first table under that heading."""
+    markdown = WORDS.sub(lambda mark: words(docs, mark["page"], mark["first"]), markdown)
     return MARK.sub(lambda mark: table(docs, mark["page"], mark["anchor"]), markdown)
+
+
+def words(docs: Path, page: str, first: str) -> str:
+    """Return "Measured: " and the rest of the paragraph that has the words `first`, after them."""
+    text = (docs / page).read_text("utf-8")
+    if first not in text:
+        raise NoTableError(f"{page} does not say {first!r}")
+    rest = "Measured: " + text.partition(first)[2].partition("\n\n")[0]
+    folder = page.rpartition("/")[0]
+    return _LINK.sub(lambda link: f"]({_within(link[1], page, folder)})", rest)
 
 
 def table(docs: Path, page: str, anchor: str) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
 from blocks import DOCS, PAGES, ROOT, anchors_of, name_of, prose_of
-from tables import MARK, NoTableError, copied, marked, slug
+from tables import MARK, WORDS, NoTableError, copied, marked, slug
 
 ON_SITE = [page for page in PAGES if page.is_relative_to(DOCS)]
 CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
@@ -67,17 +67,20 @@ def test_an_anchor_is_made_as_mkdocs_makes_it():
 
 def test_the_tables_of_other_pages_are_copied_with_their_links():
     page = (DOCS / "comparison.md").read_text("utf-8")
-    assert len(MARK.findall(page)) == 3
+    assert len(MARK.findall(page)) == len(WORDS.findall(page)) == 3
     whole = copied(page, DOCS)
-    assert "<!-- table" not in whole
+    assert "<!--" not in whole
+    assert len(re.findall(r"Python \d\.\d+\.\d+", whole)) == 3
+    assert len(re.findall(r"(?:\d+ )?[A-Z][a-z]+ 20\d\d", whole)) >= 3
     assert "| prodkit |" in whole
     for target in re.findall(r"\]\(([^)#\s]+\.md)", whole):
         assert (DOCS / target).exists()
 
 
-def test_a_table_that_is_not_there_is_an_error():
+@pytest.mark.parametrize("what", ["table: promises.md#nowhere", 'words: promises.md "never said"'])
+def test_what_is_not_there_cannot_be_copied(what):
     with pytest.raises(NoTableError):
-        copied("<!-- table: promises.md#nowhere -->", DOCS)
+        copied(f"<!-- {what} -->", DOCS)
 
 
 def test_a_table_whose_last_column_is_prose_is_marked_for_phones():
