@@ -19,7 +19,7 @@ _ROW = re.compile(r"<tr>(.*?)</tr>", re.DOTALL)
 _CELL = re.compile(r"<t[hd][^>]*>(.*?)</t[hd]>", re.DOTALL)
 _TAG = re.compile(r"<[^>]+>")
 #: Letters in a last column from which on it is prose, and wants a line of its own on a phone.
-_PROSE = 40
+_PROSE = 20
 
 
 class NoTableError(ValueError):
