@@ -342,3 +342,19 @@ def test_traits_that_are_none_are_refused_by_name(traits):
     Shedder.traits = traits
     with pytest.raises(ConfigurationError, match=r"member 1: the .* traits of Shedder.. must be a"):
         Pipeline(Shedder())
+
+
+def test_who_observes_is_shown_the_others_at_start():
+    class Watcher(Tracer):
+        def watch(self, members):
+            self.log.append(members)
+
+    shown = []
+    members = Watcher("observer", shown, Trait.OBSERVES), Watcher("other", []), having(Trait.NONE)
+    Pipeline(*members).admit(Doorway("door", Kind.SERVER))
+    assert shown == [members]
+    assert members[1].log == []
+
+
+def test_who_observes_need_not_watch():
+    Pipeline(having(Trait.OBSERVES)).admit(Doorway("door", Kind.SERVER))
