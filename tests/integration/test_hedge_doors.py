@@ -170,7 +170,7 @@ class TestRpc:
         await until(lambda: not new_tasks(before))
         assert doors.channel._tasks == set()
         await until(lambda: talk.ended["cancelled"] >= 250)  # at the server, too
-        assert talk.ended["answered"] == 1000
+        assert talk.ended["answered"] >= 1000  # a loser may be done before it is told
 
     async def test_a_stream_is_refused_when_the_stub_is_made(self, doors):
         def pipelines(method):

@@ -75,7 +75,7 @@ async def test_a_revision_that_fails_leaves_those_before_it(postgres_url, versio
     database = Database(postgres_url, name="orders")
     with pytest.raises(ConfigurationError, match='"nothing" does not exist'):
         await migrate(database, versions)
-    with pytest.raises(ConfigurationError, match="orders is migrated to 0002, not to 0003: run"):
+    with pytest.raises(ConfigurationError, match="is migrated to 0002, not to 0003: run"):
         await check_migrated(database, versions)
     (versions / "0003_broken.py").unlink()
     await check_migrated(database, versions)
