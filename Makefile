@@ -31,7 +31,7 @@ demo-full: $(READY) servers ## Run it on PostgreSQL, Redis and RabbitMQ, a proce
 	@cd $(SHOP) && exec $(CURDIR)/$(BIN)/ecommerce demo-full
 
 test: lint types servers cover ## Everything that must hold before a change lands
-	$(RUN) pytest -m "not slow" -n 2 --dist loadgroup $(foreach path,$(wildcard $(COVERED)),--ignore=$(path))
+	$(RUN) pytest -m "not slow" -n 3 --dist loadgroup $(foreach path,$(wildcard $(COVERED)),--ignore=$(path))
 
 test-slow: $(READY) servers ## The long forms: more kills, more schedules, figures printed
 	$(RUN) pytest -m slow -s --timeout 1800

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,19 @@ class Reader:
                 terminal.program.wait()
 
 
+@pytest.fixture
+def keyboard() -> Iterator[None]:
+    """Let keys work as they do for a reader: what a shell's `&` begins is told to ignore them."""
+    ignored = [number for number in KEYS.values() if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+
+
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("keyboard")
 def test_each_step_works_as_it_stands(tmp_path):
     assert len(TUTORIAL) == 6
     reader = Reader(tmp_path)

@@ -28,7 +28,9 @@ async def run(table):
     return markdown(rans, 2, "a loop", "some servers"), svg(rans)
 
 
-@pytest.mark.parametrize("table", [limiters, outbox], ids=lambda table: table.__name__)
+@pytest.mark.parametrize(
+    "table", [pytest.param(limiters, marks=pytest.mark.slow), outbox], ids=["limiters", "outbox"]
+)
 async def test_each_row_runs_and_has_its_lines(table, monkeypatch):
     monkeypatch.setattr("benchmarks.engines.page.versions", lambda _: "some libraries")
     page, plot = await run(table)

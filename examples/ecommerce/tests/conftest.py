@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadGroupScheduling
 
 _OVER_A_MESH = re.compile(r"/e2e/.*\[(local|grpc)\b")
+_ALONE = re.compile(r"(ecommerce/tests/chaos/|integration/test_amqp\.py)")
+_LONG = re.compile(r"/chaos/|/e2e/|/test_amqp\.py")
 _OVER_ENGINES = re.compile(r"/e2e/(test_(engines|full)\w*\.py|.*\[(engines|fleet)\b)")
 
 # Slow machines are busy, not wrong: no test of ours fails by time.
@@ -25,7 +27,9 @@ def anyio_backend() -> str:
 class OneShopPerMesh(LoadGroupScheduling):
     """Gives all tests over one mesh to one process, so that the shop they share starts once.
 
-    So it does with those over PostgreSQL, Redis and RabbitMQ, which start once.
+    So it does with those over PostgreSQL, Redis and RabbitMQ, which start once; with the tests of
+    the adapter for RabbitMQ, which takes ten seconds to start; and with chaos, for what times a
+    shop and what starves one go badly together.
 
     Marks would say it too, but xdist 3.8 passes them on in a way that pytest 9.2 no longer reads.
     """
@@ -33,9 +37,19 @@ class OneShopPerMesh(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if _OVER_ENGINES.search(nodeid):
             return "shop over engines"
+        if (alone := _ALONE.search(nodeid)) is not None:
+            return alone[1]
         found = _OVER_A_MESH.search(nodeid)
         return super()._split_scope(nodeid) if found is None else f"shop over {found[1]}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: begun last, it is what everybody waits for in the end."""
+    items.sort(key=lambda item: _LONG.search(item.nodeid) is None)
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
-    return OneShopPerMesh(config, log) if config.getvalue("dist") == "loadgroup" else None
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    config.option.loadscopereorder = False  # not by the number of tests: by the order above
+    return OneShopPerMesh(config, log)

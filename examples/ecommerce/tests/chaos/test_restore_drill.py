@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from customers import Customers
 from harness import Shop, eventually
 
@@ -70,6 +71,7 @@ def test_25_what_was_lost_is_restored_and_nothing_is_sent_twice(
     assert shop.mails()[-len(mails) :] == mails
 
 
+@pytest.mark.slow
 def test_25_a_backup_under_load_holds_what_was_acknowledged_before_it(
     own_shop: Callable[..., Shop], tmp_path: Path
 ) -> None:

@@ -68,16 +68,16 @@ def _simulate(seeds):
     return ends
 
 
-@pytest.mark.parametrize("first", [0, 300])
+@pytest.mark.parametrize("first", [0, 150])
 def test_every_schedule_ends_confirmed_and_paid_or_cancelled_and_paid_back(first):
-    ends = _simulate(range(first, first + 300))
+    ends = _simulate(range(first, first + 150))
     # That all ends were reached shows that the schedules do race.
     assert set(ends) == {
         ("confirmed", "captured"),
         ("cancelled", "refunded"),
         ("cancelled", "failed"),
     }
-    assert min(ends.values()) > 30
+    assert min(ends.values()) > 10
 
 
 @pytest.mark.slow
