@@ -8,7 +8,6 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from forks import Fork
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[1]
@@ -63,15 +63,9 @@ class Process:
 
     def __init__(self, command: str, folder: Path, env: dict[str, str], *options: str) -> None:
         self.log = folder / f"{command}-{secrets.token_hex(3)}.log"
-        with self.log.open("wb") as output:
-            self._popen = subprocess.Popen(
-                [sys.executable, "-m", "ecommerce.cli", command, *options],
-                cwd=ROOT,
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self._popen: Fork | subprocess.Popen[bytes] = Fork(
+            [command, *options], ROOT, {**os.environ, **env}, self.log
+        )
 
     @property
     def pid(self) -> int:
@@ -174,16 +168,12 @@ class Shop:
 
     def run(self, *command: object, within: float = 120.0) -> tuple[int, str]:
         """Run another `ecommerce` command on the same folder; return its exit code and words."""
-        done = subprocess.run(
-            [sys.executable, "-m", "ecommerce.cli", *map(str, command)],
-            cwd=ROOT,
-            check=False,
-            env={**os.environ, **self.env},
-            capture_output=True,
-            text=True,
-            timeout=within,
-        )
-        return done.returncode, done.stdout + done.stderr
+        name, *options = map(str, command)
+        process = Process(name, self.folder, self.env, *options)
+        try:
+            return process.wait(within), process.log.read_text()
+        finally:
+            process.kill()
 
     def audit(self, *, limit: float = 0.0, patience: float = 0.0) -> tuple[int, str]:
         """Check the books; by default nothing may be half done."""

@@ -17,7 +17,7 @@ from harness import CARD, Process, Shop, eventually, free_port
 #: The share of requests that place an order, and of those that also pay for it.
 ORDERS, CHECKOUTS = 0.08, 0.04
 #: Seconds that the router's view is old, and those that a process goes on serving for its sake.
-STALE, DRAIN_DELAY = 0.5, 2
+STALE, DRAIN_DELAY = 0.5, 3
 
 
 class Replica:
