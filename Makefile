@@ -30,7 +30,8 @@ demo: $(READY) ## Run the shop on http://localhost:8080
 demo-full: $(READY) servers ## Run it on PostgreSQL, Redis and RabbitMQ, a process per service, behind nginx
 	@cd $(SHOP) && exec $(CURDIR)/$(BIN)/ecommerce demo-full
 
-test: lint types servers cover ## Everything that must hold before a change lands
+test: $(READY) servers ## Everything that must hold before a change lands
+	@$(MAKE) --no-print-directory --jobs 2 cover types lint
 	$(RUN) pytest -m "not slow" -n 3 --dist loadgroup $(foreach path,$(wildcard $(COVERED)),--ignore=$(path))
 
 test-slow: $(READY) servers ## The long forms: more kills, more schedules, figures printed

@@ -21,7 +21,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from harness import ROOT, Shop, eventually, free_port
 
-BUDGET = 5
+BUDGET = 3
 #: What must never be in a log that ends well.
 UNTIDY = ("Traceback", "Task was destroyed", "never awaited", "never retrieved", "exit forced")
 
