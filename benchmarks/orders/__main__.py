@@ -126,7 +126,7 @@ def fleet(folder: Path, servers: Engines, options: argparse.Namespace) -> Found:
 
 
 def sampled(path: Path, crowd: Crowd, options: argparse.Namespace) -> dict[str, float]:
-    """Return the shares of the main thread's moments that each layer has under load."""
+    """Return the shares of the processor time that each layer has under load."""
     crowd.buyers *= options.buyers
     begun = len(path.read_text().splitlines())
     asyncio.run(crowd.rate(options.checkouts))

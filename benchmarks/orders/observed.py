@@ -3,15 +3,15 @@
     BENCH_WATCH=FOLDER python -m benchmarks.orders.observed serve
 
 Writes a line for each statement to FOLDER/statements.jsonl, and each second one with the samples of
-the main thread to FOLDER/samples.jsonl. It slows the shop: nobody takes times from it.
+its processor time to FOLDER/samples.jsonl. It slows the shop: nobody takes times from it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
-import sys
 import threading
 import time
 from collections import Counter
@@ -20,7 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-EVERY = 0.002  # seconds
+EVERY = 0.002  # seconds of processor time
+ELSEWHERE = "SQLite's threads, and the event loop in C"
 #: Whose the time is: the innermost frame that belongs to one of these says it.
 LAYERS = {
     "/sqlalchemy/": "SQLAlchemy",
@@ -73,25 +74,33 @@ def trace_statements(path: Path) -> None:
 
 
 def sample(path: Path) -> None:
-    """Look at the main thread again and again."""
-    main = threading.main_thread().ident
-    output, seen, due = path.open("a", buffering=1), Counter[str](), time.time() + 1
-    while True:
-        time.sleep(EVERY)
-        frame = sys._current_frames().get(main or 0)
+    """See what the main thread is at, again and again as the process uses its processor.
+
+    A look at the clock's beat would come when Python lets another thread run: when it waits.
+    """
+    output, seen = path.open("a", buffering=1), Counter[str]()
+
+    def look(_: int, frame: FrameType | None) -> None:
         if frame is not None:
             seen[layer_of(frame)] += 1
-        if time.time() >= due:
-            output.write(json.dumps([time.time(), seen]) + "\n")
-            seen.clear()
-            due += 1
+
+    def tell() -> None:
+        while True:
+            time.sleep(1.0)
+            told = Counter(seen)
+            seen.subtract(told)
+            output.write(json.dumps([time.time(), +told]) + "\n")
+
+    signal.signal(signal.SIGPROF, look)
+    signal.setitimer(signal.ITIMER_PROF, EVERY, EVERY)
+    threading.Thread(target=tell, daemon=True).start()
 
 
 def layer_of(innermost: FrameType) -> str:
-    """Return whose this moment is; the event loop's own, or nobody's: it waits."""
+    """Return whose this moment is; the event loop's own, or that of code that is not Python's."""
     frame: FrameType | None = innermost
     if innermost.f_code.co_name == "select" or innermost.f_code.co_filename.endswith("runners.py"):
-        return "waiting"  # on uvloop nothing of Python's runs then
+        return ELSEWHERE  # on uvloop nothing of Python's runs in this thread then
     while frame is not None:
         name = frame.f_code.co_filename
         for part, layer in LAYERS.items():
@@ -105,7 +114,7 @@ def main() -> None:
     folder = Path(os.environ["BENCH_WATCH"])
     folder.mkdir(parents=True, exist_ok=True)
     trace_statements(folder / "statements.jsonl")
-    threading.Thread(target=sample, args=(folder / "samples.jsonl",), daemon=True).start()
+    sample(folder / "samples.jsonl")
     from ecommerce.cli import main as ecommerce
 
     ecommerce()

@@ -163,13 +163,8 @@ def processors(load: Measured) -> str:
 
 
 def shares(layers: dict[str, float]) -> str:
-    busy = 1.0 - layers.get("waiting", 0.0)
-    rows = [
-        [name, f"{100 * value:.0f} %", f"{100 * value / busy:.0f} %" if name != "waiting" else ""]
-        for name, value in layers.items()
-        if value >= 0.005
-    ]
-    return table(("where the shop's main thread is", "of all", "of its work"), rows)
+    rows = [[name, f"{100 * value:.0f} %"] for name, value in layers.items() if value >= 0.005]
+    return table(("where the shop's processor time goes", "share"), rows)
 
 
 def savings() -> str:

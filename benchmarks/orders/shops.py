@@ -172,7 +172,7 @@ def mails(shop: Shop) -> int:
     return len(asked.json()["messages"])
 
 
-def settle(shop: Shop, wanted: int, within: float = 60.0) -> None:
+def settle(shop: Shop, wanted: int, within: float = 120.0) -> None:
     """Wait until so many mails have come: an order's is the last thing that happens to it."""
     end = time.monotonic() + within
     while (found := mails(shop)) < wanted:

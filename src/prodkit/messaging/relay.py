@@ -28,7 +28,7 @@ __all__ = ["Backlog", "OutboxRelay"]
 
 _log = logging.getLogger("prodkit.messaging")
 _RETRY_INITIAL = 0.5
-_RETRY_MAX = 60.0
+_RETRY_MAX = 15.0
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class OutboxRelay:
     It reads a batch, publishes it holding no connection, and marks it as sent after the broker's
     confirmation: a crash in between publishes again, with the same ids. There is no cursor that a
     late commit could fall behind. An event that the broker refuses holds its own subject, and is
-    tried again with growing delays up to a minute; `backlog` and a warning tell of it. Events of
+    tried again with growing delays up to 15 seconds; `backlog` and a warning tell of it. Events of
     `optional_types` (names, or prefixes as in `product.*`) may go where nobody has subscribed.
 
     Relays that share a database lease its partitions for `lease` seconds, and each publishes only
