@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +22,11 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Dead letters: what consumers have given up.")
 
+#: Of 64 bits.
+_LARGEST = 2**63 - 1
+
 Queue = Annotated[str, typer.Argument(help="The queue whose consumer gave up.")]
-Tag = Annotated[int, typer.Argument(help="The letter's number, as `list` shows it.")]
+Tag = Annotated[int, typer.Argument(help="The letter's number, as `list` shows it.", max=_LARGEST)]
 Where = Annotated[
     str,
     typer.Option(
@@ -42,8 +48,10 @@ def list_(
     queue: Queue,
     broker: Where,
     exchange: Exchange = _EXCHANGE,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 100,
-    after: Annotated[int, typer.Option("--after", help="Only tags above this one.")] = 0,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000)] = 100,
+    after: Annotated[
+        int, typer.Option("--after", help="Only tags above this one.", max=_LARGEST)
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """List dead letters, oldest first: tag, when, attempts, type, subject, id, reason."""
@@ -77,7 +85,7 @@ def show(
 def replay(
     queue: Queue,
     broker: Where,
-    tag: Annotated[int | None, typer.Argument(help="The letter's number.")] = None,
+    tag: Annotated[int | None, typer.Argument(help="The letter's number.", max=_LARGEST)] = None,
     exchange: Exchange = _EXCHANGE,
     every: All = False,
 ) -> None:
@@ -127,19 +135,30 @@ async def _work(
 
 
 def _broker(url: str, exchange: str) -> AmqpBroker | EmbeddedBroker:
-    if url.startswith(("amqp:", "amqps:")):
+    if url.startswith(("amqp://", "amqps://")):
         from prodkit.transports.amqp import AmqpBroker
 
         return AmqpBroker(url, exchange=exchange, name="prodkit dlq")
     from prodkit.transports.embedded import EmbeddedBroker
 
     path = Path(url.removeprefix("sqlite:///"))
-    if not path.is_file():  # it would be created
+    if not os.path.isfile(path):  # it would be created
         raise ConfigurationError(
             "the broker must be an amqp:// URL, or the file of an embedded broker that exists,"
             f" not {shown_url(url)!r}"
         )
+    _check_broker(path)
     return EmbeddedBroker(path)
+
+
+def _check_broker(path: Path) -> None:
+    """Raise ConfigurationError for a file that is another's: it would become a broker's, too."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+            file.execute("SELECT 1 FROM dead_letter LIMIT 1")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # which the broker waits for
+            raise ConfigurationError(f"{path} is no embedded broker's file: {error}") from None
 
 
 def _line(dead: DeadEvent) -> str:

@@ -48,8 +48,10 @@ def shown_time(at: float) -> str:
 
 def shown_url(url: str) -> str:
     """Return a URL without what may be a password."""
-    scheme, found, rest = url.partition("://")
-    return f"{scheme}://..." if found and "@" in rest else url
+    if "@" not in url and "?" not in url:
+        return url
+    scheme, found, _ = url.partition("://")
+    return f"{scheme}://..." if found else "..."
 
 
 def printable(text: str) -> str:

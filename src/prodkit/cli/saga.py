@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,7 +47,7 @@ def list_(
     older_than: Annotated[
         str, typer.Option(help="Only those begun so long ago: 90s, 15m, 2h, 7d.")
     ] = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1)] = 100,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000_000)] = 100,
     after: Annotated[str, typer.Option("--after", help="Only those begun after this one.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -134,8 +134,8 @@ def _database(url: str) -> Database:
 
     if "://" in url and not url.startswith("sqlite:///"):
         return Database(url, name="the database")
-    path = Path(url.removeprefix("sqlite:///"))
-    if not path.is_file():  # it would be created
+    path = url.removeprefix("sqlite:///")
+    if not os.path.isfile(path):  # it would be created
         raise ConfigurationError(
             "the database must be a postgresql:// URL, or the SQLite file of a service that exists,"
             f" not {shown_url(url)!r}"

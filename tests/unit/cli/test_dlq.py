@@ -1,5 +1,7 @@
 import asyncio
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 from typer.testing import CliRunner
@@ -90,3 +92,26 @@ def test_what_cannot_begin_says_so(dlq):
     assert line.startswith("RabbitMQ at 127.0.0.1:1 cannot be reached")
     (line,) = dlq("list", "mail", broker="amqp://me:hush@127.0.0.1:99999/", code=2)
     assert "port" in line
+
+
+@pytest.mark.parametrize("url", ["amqp:/me:hush@h/x", "me:hush@h/x"])
+def test_a_mistyped_url_does_not_show_its_password(dlq, url):
+    assert "hush" not in "".join(dlq("list", "mail", broker=url, code=2))
+
+
+def test_the_database_of_a_service_does_not_become_a_broker(dlq, tmp_path):
+    orders, text = tmp_path / "orders.db", tmp_path / "text.db"
+    text.write_text("no database " * 100)
+    with closing(sqlite3.connect(orders)) as database:
+        database.execute("CREATE TABLE saga (id)")
+        for file in (orders, text):
+            (line,) = dlq("list", "mail", broker=file, code=2)
+            assert "is no embedded broker's file" in line
+        tables = database.execute("SELECT name FROM sqlite_master").fetchall()
+    assert tables == [("saga",)]
+
+
+def test_numbers_beyond_all_letters_are_refused(dlq):
+    assert dlq("show", "mail", str(2**63), code=2)
+    assert dlq("list", "mail", "--after", str(2**63), code=2)
+    assert dlq("list", "mail", "-n", str(2**63), code=2)

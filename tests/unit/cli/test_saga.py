@@ -191,3 +191,18 @@ def test_what_cannot_begin_says_so(saga, tmp_path):
     (line,) = saga("list", database="postgresql://me:hush@127.0.0.1:1/orders", code=1)
     assert "127.0.0.1:1" in line
     assert "hush" not in line
+
+
+def test_a_file_that_is_no_database_is_an_error(saga, tmp_path):
+    text = tmp_path / "text.db"
+    text.write_text("no database " * 100)
+    assert saga("list", database=text, code=1) == ["the database is no SQLite database"]
+    assert saga("list", database="a" * 5000, code=2)
+    assert saga("list", "-n", str(10**20), code=2)
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql:/me:hush@h/x", "me:hush@h/x", "mysql://h/x?password=hush"]
+)
+def test_a_mistyped_url_does_not_show_its_password(saga, url):
+    assert "hush" not in "".join(saga("list", database=url, code=2))
