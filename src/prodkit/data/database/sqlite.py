@@ -6,7 +6,8 @@ import asyncio
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -26,7 +27,11 @@ _AWAY = {
     sqlite3.SQLITE_IOERR: "cannot be read or written",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened",
     sqlite3.SQLITE_NOMEM: "is out of memory",
+    sqlite3.SQLITE_NOTADB: "is no SQLite database",
+    sqlite3.SQLITE_CORRUPT: "is damaged",
 }
+#: Of the connection that writes; one that reads is so by itself, and a statement is at fault.
+_READONLY = {sqlite3.SQLITE_READONLY: "is read-only"}
 
 #: Seconds between two tries to have the whole file.
 _PAUSE = 0.01
@@ -45,8 +50,8 @@ def sqlite_engines(path: str, *, name: str, readers: int, wait: float) -> Engine
     reading = (f"synchronous = {sync}", "query_only = ON")
     writer = _engine(file, wait, 1, "BEGIN IMMEDIATE", writing)
     reader = _engine(file, wait, readers, "BEGIN", reading)
-    for engine in (writer, reader):
-        translate(engine, lambda context: _translated(name, context))
+    for engine, away in ((writer, _AWAY | _READONLY), (reader, _AWAY)):
+        translate(engine, partial(_translated, name, away))
     return Engines(
         writer=writer,
         serializable=writer,  # a database with one writer is
@@ -107,9 +112,9 @@ def _with_patience(change: Callable[[], object], wait: float) -> None:
             return
 
 
-def _translated(name: str, context: Any) -> Exception | None:
+def _translated(name: str, away: Mapping[int, str], context: Any) -> Exception | None:
     code = getattr(context.original_exception, "sqlite_errorcode", None)
-    trouble = None if code is None else _AWAY.get(code & 0xFF)
+    trouble = None if code is None else away.get(code & 0xFF)
     return None if trouble is None else unavailable(name, trouble)
 
 

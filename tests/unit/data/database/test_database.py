@@ -118,6 +118,22 @@ async def test_a_lock_held_by_another_process_reads_unavailable(database, tmp_pa
         await tx.execute(insert(PAIRS).values(value=1))
 
 
+async def test_a_database_that_cannot_be_written_reads_unavailable(database):
+    async with database.transaction() as tx:
+        await tx.execute(text("PRAGMA query_only = ON"))
+        with pytest.raises(UnavailableError, match="is read-only"):
+            await tx.execute(insert(PAIRS).values(value=1))
+
+
+async def test_a_file_that_is_no_database_reads_unavailable(tmp_path):
+    path = tmp_path / "text"
+    path.write_text("no database " * 100)
+    database = Database(path)
+    with pytest.raises(UnavailableError, match="is no SQLite database"):
+        await database.start()
+    await database.stop()
+
+
 async def test_a_database_that_cannot_be_opened_reads_unavailable(tmp_path):
     database = Database(tmp_path / "no" / "such" / "folder")
     with pytest.raises(UnavailableError, match="cannot be opened"):
