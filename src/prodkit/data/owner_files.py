@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from glob import escape
 from pathlib import Path
+from weakref import WeakSet
 
 try:
     import fcntl
@@ -16,6 +17,9 @@ except ImportError:  # not on this platform: then leases end by themselves
 
 from prodkit._tasks import complete
 from prodkit.data.database import Database
+
+#: How many of the dead are handed out together: each has a file open meanwhile.
+_AT_ONCE = 100
 
 
 class OwnerFiles:
@@ -35,6 +39,7 @@ class OwnerFiles:
         self._folder = Path(str(path)).parent / "owners" if there else None
         self._prefix = f"{Path(str(path)).name}.{kind}."
         self._held: dict[str, int] = {}
+        _all.add(self)
 
     async def hold(self, owner: str) -> None:
         """Show that `owner` lives, until `drop`, or until this process dies."""
@@ -51,7 +56,7 @@ class OwnerFiles:
     async def dead(self) -> AsyncIterator[list[str]]:
         """Hand out the dead, whose leases the block is to end; they are forgotten after it.
 
-        Where it raises, they are found again next time.
+        Where it raises, they are found again next time; so are those beyond a hundred.
         """
         if self._folder is None:
             yield []
@@ -66,6 +71,11 @@ class OwnerFiles:
         for owner, descriptor in found.items():
             await complete(asyncio.to_thread(_remove, self._folder / self._name(owner), descriptor))
 
+    def forget(self) -> None:
+        """Let go of what is held, in a child that was forked: the lock is its parent's alone."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
     def _name(self, owner: str) -> str:
         return self._prefix + owner
 
@@ -74,27 +84,59 @@ class OwnerFiles:
         path = folder / self._name(owner)
         while True:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            except BaseException:  # a file system without locks
+                _remove(path, descriptor)
+                raise
             # Whoever finds the file before it is locked takes it for a dead one's and removes it.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
             with suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(descriptor), path.stat()):
                     return descriptor
             os.close(descriptor)
 
     def _lock_dead(self, folder: Path) -> dict[str, int]:
-        found = {}
-        for path in folder.glob(f"{escape(self._prefix)}*"):
-            with suppress(FileNotFoundError):
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:  # it lives
-                    os.close(descriptor)
-                else:
-                    found[path.name.removeprefix(self._prefix)] = descriptor
+        found: dict[str, int] = {}
+        try:
+            for path in folder.glob(f"{escape(self._prefix)}*"):
+                if len(found) == _AT_ONCE:
+                    break
+                with suppress(FileNotFoundError):
+                    descriptor = _locked(path)
+                    if descriptor is not None:
+                        found[path.name.removeprefix(self._prefix)] = descriptor
+        except BaseException:
+            for descriptor in found.values():
+                os.close(descriptor)
+            raise
         return found
+
+
+def _locked(path: Path) -> int | None:
+    """Lock a file; None where its owner lives."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _remove(path: Path, descriptor: int) -> None:
     path.unlink(missing_ok=True)
     os.close(descriptor)
+
+
+def _forget_all() -> None:
+    for files in list(_all):
+        files.forget()
+
+
+#: A fork has the locks, too, and would keep them from being dropped when its parent dies.
+_all: WeakSet[OwnerFiles] = WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

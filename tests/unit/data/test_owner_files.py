@@ -1,6 +1,8 @@
 """Who lives and who is dead, by the locks that processes leave behind."""
 
 import asyncio
+import errno
+import fcntl
 import os
 import signal
 
@@ -106,3 +108,60 @@ async def test_over_postgresql_nobody_is_known_to_be_dead():
     await files.hold("here")
     assert await the_dead(files) == []
     await files.drop("here")
+
+
+async def test_a_child_of_the_dead_does_not_make_it_look_alive(database, files):
+    born, told = os.pipe()
+    wait, end = os.pipe()
+
+    async def hold_and_have_a_child():
+        owner = OwnerFiles(database, "sagas")
+        await owner.hold("there")
+        if os.fork() == 0:
+            os.write(told, b".")
+            os.close(end)
+            os.read(wait, 1)
+            os._exit(0)
+        await asyncio.Event().wait()
+
+    if (pid := os.fork()) == 0:
+        os.close(end)
+        asyncio.run(hold_and_have_a_child())
+    try:
+        await asyncio.to_thread(os.read, born, 1)
+        assert await the_dead(files) == []
+        kill(pid)
+        assert await the_dead(files) == ["there"]
+    finally:
+        for descriptor in (born, told, wait, end):
+            os.close(descriptor)  # the grandchild reads its end
+
+
+async def test_thousands_of_dead_are_found_some_at_a_time(database, files, tmp_path):
+    (tmp_path / "owners").mkdir()
+    for number in range(1500):
+        (tmp_path / "owners" / f"orders.db.sagas.o{number}").touch()
+    before, found = len(os.listdir("/proc/self/fd")), set()
+    while owners := await the_dead(files):
+        assert len(owners) <= 100
+        found.update(owners)
+    assert len(found) == 1500
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EINVAL])
+async def test_a_file_system_without_locks_leaves_nothing_open(
+    database, files, tmp_path, monkeypatch, number
+):
+    def refuse(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    await files.hold("here")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        await files.hold("there")
+    with pytest.raises(OSError, match=os.strerror(number)):
+        await the_dead(files)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [path.name for path in (tmp_path / "owners").iterdir()] == ["orders.db.sagas.here"]
