@@ -95,7 +95,8 @@ class ShopSettings(ServiceSettings):
         10,
         ge=1,
         le=1000,
-        description="Requests at once that each gateway takes however slow they have become.",
+        description="Checkouts at once, and as many other requests, that each gateway takes however"
+        " slow they have become.",
     )
     requests_per_second: int = Field(200, ge=1, description="Per principal, across all methods.")
     login_attempts_per_minute: int = Field(10, ge=1, description="Per account, before hashing.")

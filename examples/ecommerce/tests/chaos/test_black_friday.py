@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import math
+import os
 import random
 import threading
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ CONNECTIONS = 10_000
 #: Connections to PostgreSQL, of all processes together, and what each of six may have: two for
 #: transactions, one to hear of events.
 CAP, POOL = 20, 2
-OVERLOAD, FLOOD = 2.0, 60.0
+OVERLOAD = 2.0
+#: How many seconds the flood lasts; BLACK_FRIDAY=20 has it shorter.
+FLOOD = float(os.environ.get("BLACK_FRIDAY", "60"))
 #: The scenario's figures, and the slack that noisy machines get.
 REJECTION, GOODPUT, BACK, SLACK = 0.05, 0.9, 10.0, 5.0
 #: Of a hundred who come to the shop so many buy.
@@ -155,7 +158,7 @@ def _seconds_until_usual(after: Phase, usual: Phase) -> float:
 def _print(
     peak: Phase, usual: Phase, flood: Phase, after: Phase, back: float, connections: int
 ) -> None:
-    named = {"peak": peak, "half": usual, "twice, 60 s": flood, "half again": after}
+    named = {"peak": peak, "half": usual, f"twice, {FLOOD:g} s": flood, "half again": after}
     for name, phase in named.items():
         print(
             f"{name:<12} asked {phase.asked / phase.seconds:6.1f}/s, done {phase.goodput:6.1f}/s,"

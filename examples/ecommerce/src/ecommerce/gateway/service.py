@@ -31,7 +31,7 @@ from ecommerce.contract.orders.v1 import orders_pb2
 from ecommerce.contract.payments.v1 import payments_pb2
 from ecommerce.contract.users.v1 import users_pb2
 from ecommerce.gateway.front import App, Front, SecurityHeaders
-from ecommerce.gateway.priority import sales_first
+from ecommerce.gateway.priority import among_others, among_sales
 from ecommerce.gateway.sandbox_proxy import SandboxProxy
 from ecommerce.kit import Client
 from ecommerce.runtime import Runtime
@@ -47,6 +47,9 @@ CONTRACTS = {
 }
 #: Longer than any method's own deadline.
 DEADLINE = 20.0
+#: How many at once a gateway begins with, of checkouts and of others. A limit that is used and fast
+#: grows within seconds; one that is too high falls slowly, since what waits teaches late.
+FIRST = 10
 
 
 def build(runtime: Runtime, health: Health) -> Service:
@@ -75,10 +78,12 @@ def build(runtime: Runtime, health: Health) -> Service:
     rate = Rate(settings.requests_per_second, per=1.0, burst=2 * settings.requests_per_second)
     limiter = RateLimiter(rate, key=by_client, store=runtime.engines.rates, name="gateway")
     floor = settings.concurrency_floor
-    shedder = LoadShedder(floor=floor, initial=max(100, floor), priority=sales_first)
+    first = max(FIRST, floor)
+    sales = LoadShedder(floor=floor, initial=first, priority=among_sales)
+    others = LoadShedder(floor=floor, initial=first, priority=among_others)
     app: App = PipelineMiddleware(
         Front(api, Starlette(routes=pages)),
-        Pipeline(Observe(telemetry), shedder, limiter, Deadline(DEADLINE)),
+        Pipeline(Observe(telemetry), sales, others, limiter, Deadline(DEADLINE)),
         edge=True,
         trusted_proxies=settings.trusted_proxies,
         locate=api.locate,
