@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from sqlalchemy import (
@@ -113,8 +113,9 @@ async def run_transaction(engine: AsyncEngine, name: str) -> AsyncIterator[Trans
             transaction = Transaction(connection)
             yield transaction
         finally:
-            HELD.reset(token)
             hold.open = False
+            with suppress(ValueError):  # ended in another context than it began in, as fixtures are
+                HELD.reset(token)
         await complete(transaction.commit(begun))
     finally:
         # Rolls back what is open. A connection whose statement was cancelled is not reused.

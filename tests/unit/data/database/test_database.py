@@ -118,6 +118,16 @@ async def test_a_lock_held_by_another_process_reads_unavailable(database, tmp_pa
         await tx.execute(insert(PAIRS).values(value=1))
 
 
+async def test_a_transaction_may_end_in_another_task_than_it_began_in(database):
+    """As those of test fixtures do, and of generators that nobody ran to their end."""
+    opened = database.transaction()
+    tx = await asyncio.create_task(opened.__aenter__())
+    await tx.execute(insert(PAIRS).values(value=7))
+    await opened.__aexit__(None, None, None)
+    async with database.read() as tx:
+        assert (await tx.execute(select(PAIRS.c.value))).scalars().all() == [7]
+
+
 async def test_a_database_that_cannot_be_written_reads_unavailable(database):
     async with database.transaction() as tx:
         await tx.execute(text("PRAGMA query_only = ON"))
