@@ -19,23 +19,24 @@ class Alarms:
     is an entry in a dict. It works in any event loop, in several of them too.
     """
 
-    __slots__ = ("_clock", "_loop", "_row", "seconds")
+    __slots__ = ("_clock", "_place", "seconds")
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self.seconds = seconds
         self._clock = clock
-        self._loop: AbstractEventLoop | None = None
-        self._row = _Row(clock)
+        # One attribute: loops of several threads come here, and none may take another's row.
+        self._place: tuple[AbstractEventLoop | None, _Row] = (None, _Row(clock))
 
     def set(self, end: float) -> Alarm:
         """Set one for the current task; `end`, `seconds` from now by the clock, is when it rings.
 
         Use it as `Alarm` says.
         """
-        loop = get_running_loop()
-        if loop is not self._loop:
-            self._loop, self._row = loop, _Row(self._clock)
-        row = self._row
+        running = get_running_loop()
+        loop, row = self._place
+        if loop is not running:
+            row = _Row(self._clock)
+            self._place = (running, row)
         alarm = _RowAlarm(row)
         row.waiting[alarm] = end
         if not row.armed:
@@ -61,10 +62,13 @@ class _Row:
     def _ring(self) -> None:
         self.armed = False
         now = self._clock.monotonic()
-        for alarm, end in list(self.waiting.items()):
+        due = []
+        for alarm, end in self.waiting.items():
             if end > now + _ROUNDING:
                 self.arm(end - now)
-                return
+                break
+            due.append(alarm)
+        for alarm in due:
             del self.waiting[alarm]
             alarm.ring()
 
