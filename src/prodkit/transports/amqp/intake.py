@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 
 from aiormq import Channel
@@ -17,6 +18,8 @@ from prodkit.transports.amqp.link import Link
 from prodkit.transports.amqp.receipts import Receipts
 from prodkit.transports.amqp.window import Entry, Window
 
+#: Seconds that an acknowledgement waits for others, unless half of what may be unsettled waits.
+_GATHER = 0.005
 _serial = count(1)
 
 
@@ -40,6 +43,7 @@ class Intake:
         self._cancelled = False
         self._receipts = Receipts()
         self._telling: asyncio.Task[None] | None = None
+        self._enough = asyncio.Event()
 
     @property
     def alive(self) -> bool:
@@ -79,20 +83,29 @@ class Intake:
         self._arrived()
 
     def ack(self, entry: Entry) -> None:
-        """Have RabbitMQ told that it is settled, with others of this turn; nothing confirms it."""
+        """Have RabbitMQ told soon that it is settled, with others; nothing confirms it."""
         self._receipts.acknowledge(entry.server_tag)
+        if 2 * self._receipts.waiting >= self._prefetch:
+            self._enough.set()
         if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell())
 
     async def _tell(self) -> None:
-        while told := self._receipts.tell():
-            for number, multiple in told:
+        while self._receipts.waiting:
+            await self._gather()
+            for number, multiple in self._receipts.tell():
                 try:
                     async with self._link.asking("acknowledge messages"):
                         channel = self._open_channel()
                         await channel.basic_ack(number, multiple=multiple, wait=False)
                 except ServiceError:
                     return  # then they come again, as after a crash
+
+    async def _gather(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GATHER):
+                await self._enough.wait()
+        self._enough.clear()
 
     async def give_back(self, entry: Entry) -> None:
         """Let RabbitMQ hand it out again, as well as that goes; it counts that as a delivery."""
@@ -124,6 +137,7 @@ class Intake:
     async def close(self) -> None:
         """Close the channel; RabbitMQ hands out the rest again, in order."""
         if self._telling is not None:
+            self._enough.set()
             await asyncio.wait({self._telling})
         channel, self._channel = self._channel, None
         if channel is not None:

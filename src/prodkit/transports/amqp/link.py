@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import TracebackType
 
 import aiormq
 from aiormq import Channel, Connection
@@ -83,17 +84,13 @@ class Link:
 
         Raises UnavailableError, UnroutableError and FailedPreconditionError.
         """
-        connection = self._connection
-        try:
+        with self.naming(doing):
             async with asyncio.timeout(self.timeout):
                 yield
-        except TimeoutError as error:
-            self.cut("did not answer in time", connection)
-            raise failure(error, doing) from error
-        except ServiceError:
-            raise
-        except AWAY as error:
-            raise failure(error, doing) from error
+
+    def naming(self, doing: str) -> Naming:
+        """Give the failures of what is asked in it their names; it sees to its time itself."""
+        return Naming(self, self._connection, doing)
 
     def cut(self, why: str, connection: Connection | None = None) -> None:
         """Give the connection up, and make a new one."""
@@ -164,6 +161,33 @@ class Link:
         if isinstance(error, TimeoutError):
             return away(f"at {where} did not let us in within {self.timeout:g} s")
         return away(f"at {where} cannot be reached: {type(error).__name__}")
+
+
+class Naming:
+    """Raises what goes wrong as errors of the service, and cuts a connection that is silent."""
+
+    __slots__ = ("_connection", "_doing", "_link")
+
+    def __init__(self, link: Link, connection: Connection | None, doing: str) -> None:
+        self._link = link
+        self._connection = connection
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        """Begin; the connection that counts is the one of now."""
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        """Raise UnavailableError, UnroutableError and FailedPreconditionError."""
+        if isinstance(error, TimeoutError):
+            self._link.cut("did not answer in time", self._connection)
+        elif isinstance(error, ServiceError) or not isinstance(error, AWAY):
+            return
+        raise failure(error, self._doing) from error
 
 
 def _said(error: Exception) -> str:

@@ -100,7 +100,7 @@ class Publisher:
     async def _together(self, channel: Channel, letters: Sequence[Letter], mandatory: bool) -> None:
         if not letters:
             return
-        async with self._link.asking(f"publish {letters[0].message.type}"):
+        with self._link.naming(f"publish {letters[0].message.type}"):
             if len(letters) == 1:
                 await self._one(channel, letters[0], mandatory)
             else:
@@ -130,6 +130,7 @@ class Publisher:
                 routing_key=letter.routing_key,
                 properties=letter.properties(id_),
                 mandatory=mandatory,
+                timeout=self._link.timeout,  # the driver has a timer anyway: a second costs more
                 wait=False,
             )
         except BaseException as error:

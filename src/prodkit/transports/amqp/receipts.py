@@ -14,6 +14,11 @@ class Receipts:
         self._open: dict[int, bool] = {}  # in the order of delivery; True: acknowledge it
         self._waiting: set[int] = set()
 
+    @property
+    def waiting(self) -> int:
+        """How many acknowledgements are to be told."""
+        return len(self._waiting)
+
     def delivered(self, number: int) -> None:
         """Note that it is unsettled."""
         self._open[number] = False

@@ -34,3 +34,12 @@ def test_what_was_given_back_or_is_unknown_is_not_acknowledged():
     for number in (1, 2, 9):
         receipts.acknowledge(number)
     assert receipts.tell() == [(2, True)]
+
+
+def test_it_counts_what_is_to_be_told():
+    receipts = delivered(3)
+    for number in (2, 3, 3, 9):
+        receipts.acknowledge(number)
+    assert receipts.waiting == 2
+    receipts.tell()
+    assert receipts.waiting == 0
