@@ -33,8 +33,10 @@ class Part:
 
     def __post_init__(self) -> None:
         """Raise TypeError for what no backup has; what is read may be damaged."""
-        if not isinstance(self.rows, dict) or not isinstance(self.file, str):
+        if not (isinstance(self.rows, dict) and isinstance(self.file, str)):
             raise TypeError("a part has a file, and rows by table")
+        if not isinstance(self.size, int):
+            raise TypeError("a part has a size")
 
 
 @dataclass(frozen=True, slots=True)

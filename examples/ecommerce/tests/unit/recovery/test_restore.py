@@ -209,3 +209,29 @@ def test_what_another_broker_may_have_lost_is_published_again(shop, taken, progr
     with closing(connect(shop, "orders")) as orders:
         assert orders.execute("SELECT sent_at FROM outbox").fetchall() == [(None,), (None,)]
     assert not (shop.data_dir / "broker.db").exists()
+
+
+def test_two_restores_in_one_second_keep_what_each_found(shop, taken, progress):
+    put(shop, "orders", "newer")
+    kept = [path for _ in range(2) for path in restore(shop, taken, progress, force=True)[1]]
+    assert len(set(kept)) == 12
+    contents = set()
+    for path in kept:
+        if "orders.db" in path:
+            with closing(open_file(Path(path))) as old:
+                contents.add(old.execute("SELECT count(*) FROM outbox").fetchone())
+    assert contents == {(3,), (2,)}
+
+
+def test_a_restore_during_another_touches_nothing(shop, taken, progress, monkeypatch):
+    load = SqliteTarget.load
+
+    def load_while_another_comes(self, *rest):
+        rows = load(self, *rest)
+        with pytest.raises(ConfigurationError, match=r"another restore into .* is running"):
+            restore(shop, taken, progress, force=True)
+        return rows
+
+    monkeypatch.setattr(SqliteTarget, "load", load_while_another_comes)
+    restore(shop, taken, progress, force=True)
+    assert ids(shop, "orders") == ["orders-1", "orders-2"]
