@@ -78,13 +78,14 @@ def parse(url: str) -> Address:
 def _port(parts: SplitResult) -> int:
     try:
         return parts.port or _PORT
-    except ValueError as error:
-        raise ConfigurationError(f"the port of a Redis URL: {error}") from None
+    except ValueError:  # whose words show it, and it may be a password that lacks its host
+        raise ConfigurationError("the port of a Redis URL is a number from 0 to 65535") from None
 
 
 def _db(text: str) -> int:
     if text and not (text.isascii() and text.isdecimal()):
-        raise ConfigurationError(f"the database of a Redis URL is a number from 0 on, not {text!r}")
+        # Not shown: behind a mistyped scheme it is all the rest, with the password.
+        raise ConfigurationError("the database of a Redis URL is a number from 0 on")
     return int(text or 0)
 
 
