@@ -43,6 +43,10 @@ class Phase:
         """Answers a second that did what was asked for."""
         return sum(200 <= answer.status < 300 for answer in self.answers) / self.seconds
 
+    def rate(self, status: int) -> float:
+        """Answers a second with this status."""
+        return self.statuses.get(status, 0) / self.seconds
+
     def took(self, quantile: float, *statuses: int) -> float:
         """Return a quantile of the seconds that answers took, those with `statuses` if any."""
         taken = sorted(a.took for a in self.answers if not statuses or a.status in statuses)
@@ -116,10 +120,14 @@ class Crowd:
         self.reconnected = 0
 
     async def connect(self) -> None:
-        """Open all connections, some hundred at once."""
-        for start in range(0, self._count, 200):
-            size = min(200, self._count - start)
+        """Open all connections, a few hundred a second.
+
+        A server closes what is idle for long: connections of one moment would all end at one.
+        """
+        for start in range(0, self._count, 50):
+            size = min(50, self._count - start)
             self._idle.extend(await asyncio.gather(*(self._connected() for _ in range(size))))
+            await asyncio.sleep(0.2)
 
     def close(self) -> None:
         for connection in self._idle:

@@ -70,7 +70,7 @@ def test_black_friday(full: FullShop) -> None:
 
 
 async def _day(port: int, requests: Iterator[bytes]) -> tuple[Phase, Phase, Phase, Phase]:
-    """Return: as much as it can do; half of that; twice that; half again."""
+    """Return: as much as it can do; half of what it serves whole; twice the most; half again."""
     crowd = Crowd(port, CONNECTIONS, requests)
     await crowd.connect()
     try:
@@ -79,13 +79,22 @@ async def _day(port: int, requests: Iterator[bytes]) -> tuple[Phase, Phase, Phas
             [await crowd.as_fast_as_possible(callers, 10.0) for callers in (8, 16, 32)],
             key=lambda phase: phase.goodput,
         )
-        usual = await crowd.at_rate(peak.goodput / 2, 15.0)
+        half = _served_whole(peak) / 2
+        usual = await crowd.at_rate(half, 15.0)
         flood = await crowd.at_rate(peak.goodput * OVERLOAD, FLOOD)
-        after = await crowd.at_rate(peak.goodput / 2, BACK * SLACK + 5.0)
+        after = await crowd.at_rate(half, BACK * SLACK + 5.0)
     finally:
         print(f"\n{CONNECTIONS} connections, {crowd.reconnected} made anew")
         crowd.close()
     return peak, usual, flood, after
+
+
+def _served_whole(peak: Phase) -> float:
+    """Return how many a second are served if nobody is refused.
+
+    At its peak the shop refuses buyers who are too many for it, and has time for more who look.
+    """
+    return min(peak.goodput, peak.rate(201) * 100 / BUYERS)
 
 
 def _requests(full: FullShop) -> Iterator[bytes]:

@@ -31,7 +31,8 @@ def test_22_the_shop_outlives_its_primary_and_keeps_every_acknowledged_order(
             primary.ask(f"CREATE DATABASE shop_{service}")
         hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
         url = f"postgresql://postgres@{hosts}/shop_{{service}}"
-        shop = EnginesShop(tmp_path, database_url=url)
+        # Who was refused while nobody was primary never comes back to pay.
+        shop = EnginesShop(tmp_path, database_url=url, reservation_lifetime=15)
         try:
             _fail_over(shop, primary, standby)
         finally:
