@@ -1,0 +1,1 @@
+"""What `prodkit new` generates, and how a generated project follows its templates."""

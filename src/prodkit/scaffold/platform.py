@@ -1,0 +1,95 @@
+"""`platform.toml`: what a template of several services fixes, and what it leaves out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from prodkit.scaffold.answers import Answers
+
+#: What a platform may answer in its user's stead.
+_FIXABLE = frozenset({"speaks", "state", "limiter", "broker", "deploy"})
+
+
+class TemplateError(Exception):
+    """A template is wrong; says where. It is ours or its writer's, not the user's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What a template adds to the skeleton; `without` are output paths that it has none of."""
+
+    title: str = ""
+    prefix: str = ""
+    answers: Mapping[str, object] = field(default_factory=dict)
+    services: tuple[str, ...] = ()
+    without: frozenset[str] = frozenset()
+
+    def settle(self, answers: Answers) -> Answers:
+        """Return the answers with those that the template fixes."""
+        if not self.answers:
+            return answers
+        fixed = Answers.from_values({"name": answers.name, **self.answers})
+        return replace(answers, **{name: getattr(fixed, name) for name in self.answers})
+
+
+def read_platform(file: Path) -> Platform:
+    """Return what `platform.toml` says; that of a template without one is empty."""
+    if not file.is_file():
+        return Platform()
+    try:
+        told = tomllib.loads(file.read_text("utf-8"))
+        return _platform(told)
+    except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise TemplateError(f"{file}: {error!r}") from error
+    except TemplateError as error:
+        raise TemplateError(f"{file}: {error}") from None
+
+
+def _platform(told: dict[str, object]) -> Platform:
+    _only(told, "title", "prefix", "answers", "project", "services")
+    answers, project = _table(told, "answers"), _table(told, "project")
+    _only(answers, *_FIXABLE)
+    _only(project, "without")
+    left = _texts(project, "without")
+    services = []
+    for each in _tables(told, "services"):
+        _only(each, "name", "without")
+        name = str(each["name"])
+        services.append(name)
+        left += [path.replace("__service__", name) for path in _texts(each, "without")]
+    return Platform(
+        title=str(told.get("title", "")),
+        prefix=str(told.get("prefix", "")),
+        answers=answers,
+        services=tuple(services),
+        without=frozenset(left),
+    )
+
+
+def _only(table: Mapping[str, object], *known: str) -> None:
+    if unknown := sorted(set(table) - set(known)):
+        raise TemplateError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+
+
+def _table(told: Mapping[str, object], key: str) -> dict[str, object]:
+    value = told.get(key, {})
+    if not isinstance(value, dict):
+        raise TemplateError(f"{key} must be a table")
+    return value
+
+
+def _tables(told: Mapping[str, object], key: str) -> list[dict[str, object]]:
+    value = told.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise TemplateError(f"{key} must be tables, [[{key}]]")
+    return value
+
+
+def _texts(told: Mapping[str, object], key: str) -> list[str]:
+    value = told.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise TemplateError(f"{key} must be a list of strings")
+    return list(value)
