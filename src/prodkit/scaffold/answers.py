@@ -19,6 +19,8 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "limiter": ("memory", "redis"),
     "broker": ("memory", "rabbitmq"),
 }
+#: Those that take one of their choices.
+ONE_OF = CHOICES.keys() - {"speaks"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,9 @@ class Answers:
 
     def __post_init__(self) -> None:
         names = names_of(self.name)
-        for option in ("template", "state", "limiter", "broker"):
-            _choose(option, getattr(self, option))
-        object.__setattr__(self, "speaks", _speaks(self.speaks))
+        for option in sorted(ONE_OF):
+            check_choice(option, getattr(self, option))
+        object.__setattr__(self, "speaks", check_speaks(self.speaks))
         if not self.services and self.template == "service":
             object.__setattr__(self, "services", (names.package,))
         for service in self.services:
@@ -92,6 +94,11 @@ class Answers:
             prodkit=text("prodkit", plain.prodkit),
         )
 
+    def having(self, values: Mapping[str, object]) -> Answers:
+        """Return these answers with `values` in their place; raise ConfigurationError."""
+        told = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Answers.from_values({**told, **values})
+
     def to_toml(self, *, without: frozenset[str] = frozenset()) -> str:
         """Return the answers as TOML; `without` are those that the template fixes."""
         return "".join(
@@ -101,13 +108,14 @@ class Answers:
         )
 
 
-def _choose(option: str, value: str) -> None:
+def check_choice(option: str, value: str) -> None:
+    """Raise ConfigurationError for what is no choice of `option`."""
     if value not in CHOICES[option]:
         raise ConfigurationError(f"{option} is {' or '.join(CHOICES[option])}, not {value!r}")
 
 
-def _speaks(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return them in one order, each once."""
+def check_speaks(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Return them in one order, each once; raise ConfigurationError for none, or others."""
     known = CHOICES["speaks"]
     wrong = [value for value in values if value not in known]
     if wrong or not values:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from prodkit.errors import ConfigurationError
 from prodkit.scaffold.answers import Answers
 
 #: What a platform may answer in its user's stead.
 _FIXABLE = frozenset({"speaks", "state", "limiter", "broker", "deploy"})
 
 
-class TemplateError(Exception):
+class TemplateError(ConfigurationError):
     """A template is wrong; says where. It is ours or its writer's, not the user's."""
 
 
@@ -29,10 +30,7 @@ class Platform:
 
     def settle(self, answers: Answers) -> Answers:
         """Return the answers with those that the template fixes."""
-        if not self.answers:
-            return answers
-        fixed = Answers.from_values({"name": answers.name, **self.answers})
-        return replace(answers, **{name: getattr(fixed, name) for name in self.answers})
+        return answers.having(self.answers)
 
 
 def read_platform(file: Path) -> Platform:
