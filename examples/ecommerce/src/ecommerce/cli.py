@@ -1,4 +1,4 @@
-"""The `ecommerce` command."""
+"""The command."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import typer
 from prodkit.errors import ConfigurationError, ServiceError
 from prodkit.service.settings import load_settings
 
-from ecommerce.peers import EVERYTHING
-from ecommerce.recovery import commands as recovery
-from ecommerce.settings import ShopSettings
+from . import COMMAND
+from .peers import EVERYTHING
+from .recovery import commands as recovery
+from .settings import ShopSettings
 
 app = typer.Typer(
     help="The shop: six services, a storefront, and a sandbox for the outside world.",
@@ -30,7 +31,7 @@ ConfigDir = Annotated[
 @app.command()
 def demo(config: ConfigDir = Path("config")) -> None:
     """Run shop and sandbox with known accounts, on this machine alone."""
-    from ecommerce import demo as demonstration
+    from . import demo as demonstration
 
     raise SystemExit(demonstration.run(config))
 
@@ -38,7 +39,7 @@ def demo(config: ConfigDir = Path("config")) -> None:
 @app.command()
 def demo_full(config: ConfigDir = Path("config")) -> None:
     """Run the same on private PostgreSQL, Redis, RabbitMQ: a process per service, nginx ahead."""
-    from ecommerce.full import launch
+    from .full import launch
 
     raise SystemExit(launch.run(config))
 
@@ -56,7 +57,7 @@ def serve(
 ) -> None:
     """Run the shop, or some of its services; what is outside of it must be running already."""
     settings = load_settings(ShopSettings, config_dir=config)
-    from ecommerce.platform import build
+    from .platform import build
 
     build(settings, only=services or ()).run()
 
@@ -65,7 +66,7 @@ def serve(
 def migrate(config: ConfigDir = Path("config")) -> None:
     """Bring the PostgreSQL database of every service to the schema that this version wants."""
     settings = load_settings(ShopSettings, config_dir=config)
-    from ecommerce.schema import migrate_all
+    from .schema import migrate_all
 
     try:
         ran = asyncio.run(migrate_all(settings))
@@ -87,8 +88,8 @@ def sandbox(
     settings = load_settings(ShopSettings, config_dir=config)
     from prodkit.telemetry import configure_logging
 
-    from ecommerce.sandbox.service import build
-    from ecommerce.sandbox.tied import Tied
+    from .sandbox.service import build
+    from .sandbox.tied import Tied
 
     configure_logging("sandbox", level=settings.log_level)
     build(settings, *([Tied()] if tied else [])).run()
@@ -105,7 +106,7 @@ def audit(
 ) -> None:
     """Check that money, stock and mails add up, while the shop runs or after; needs the sandbox."""
     settings = load_settings(ShopSettings, config_dir=config)
-    from ecommerce.audit import report
+    from .audit import report
 
     limit = settings.reservation_lifetime + 60.0 if limit is None else limit
     raise SystemExit(report.run(settings, limit=limit, patience=patience))
@@ -114,7 +115,7 @@ def audit(
 def main() -> None:
     """Run the command; exit with 2 where it is told what cannot work."""
     try:
-        app(prog_name="ecommerce")
+        app(prog_name=COMMAND)
     except ConfigurationError as error:
         typer.echo(f"cannot start: {error}", err=True)
         raise SystemExit(2) from None

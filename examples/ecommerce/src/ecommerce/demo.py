@@ -1,4 +1,4 @@
-"""`ecommerce demo`: the shop in this process, the outside world in a child, and how to use both."""
+"""`demo`: the shop in this process, the outside world in a child, and how to use both."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 import httpx2
 from prodkit.service.settings import load_settings
 
-from ecommerce.settings import ShopSettings
-from ecommerce.users.demo import ACCOUNTS, PASSWORD
+from . import __name__ as package
+from .settings import ShopSettings
+from .users.demo import ACCOUNTS, PASSWORD
 
 #: Seconds that the sandbox may take to end.
 STOP_TIMEOUT = 10.0
@@ -36,7 +37,7 @@ def run(config: Path) -> int:
         return 2
     outside = _start_sandbox(config)
     try:
-        from ecommerce.platform import build
+        from .platform import build
 
         async def answers() -> None:
             shop = f"http://127.0.0.1:{settings.port}/health/ready"
@@ -67,7 +68,7 @@ def _start_sandbox(config: Path) -> subprocess.Popen[bytes]:
     It leads a session of its own, so that Ctrl-C reaches the shop first: what the shop still has
     to pay for while it drains finds the provider there.
     """
-    command = [sys.executable, "-m", "ecommerce.cli", "sandbox", "--config", str(config), "--tied"]
+    command = [sys.executable, "-m", f"{package}.cli", "sandbox", "--config", str(config), "--tied"]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603
 
 

@@ -13,8 +13,8 @@ from prodkit.stores.redis import RedisCacheStore, RedisConnection, RedisRateLimi
 from prodkit.transports.amqp import AmqpBroker
 from prodkit.transports.embedded import EmbeddedBroker
 
-from ecommerce.peers import Placement
-from ecommerce.settings import PLACEHOLDER, ShopSettings
+from .peers import Placement
+from .settings import PLACEHOLDER, ShopSettings
 
 #: Seconds that a transaction waits for its turn: on SQLite there is one writer, and a sale has a
 #: queue.

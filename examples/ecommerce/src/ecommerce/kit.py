@@ -33,11 +33,11 @@ from prodkit.transports.rpc.client import RpcChannel
 from prodkit.transports.rpc.registrar import Registration
 from sqlalchemy import MetaData
 
-from ecommerce import schema
-from ecommerce.contract.users.v1.users_pb2 import ListRevocationsRequest
-from ecommerce.contract.users.v1.users_pb2_grpc import AuthServiceStub
-from ecommerce.runtime import AUDIENCE, Runtime
-from ecommerce.schema import Schema
+from . import schema
+from .contract.users.v1.users_pb2 import ListRevocationsRequest
+from .contract.users.v1.users_pb2_grpc import AuthServiceStub
+from .runtime import AUDIENCE, Runtime
+from .schema import Schema
 
 #: Seconds that users are asked for, by a service that starts: they may be starting too.
 FIRST_WAIT, LATER_WAIT = 45.0, 5.0

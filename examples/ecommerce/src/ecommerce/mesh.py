@@ -22,7 +22,7 @@ from prodkit.transports.local import LocalChannel, LocalServer
 from prodkit.transports.rpc.outbound import Credentials, Inject
 from prodkit.transports.rpc.registrar import Registration
 
-from ecommerce.peers import target
+from .peers import target
 
 Server: TypeAlias = LocalServer | GrpcServer
 Kind: TypeAlias = Literal["local", "grpc"]

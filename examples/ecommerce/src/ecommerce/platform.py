@@ -14,17 +14,17 @@ from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 from prodkit.telemetry import configure_logging
 
-from ecommerce.catalog import service as catalog
-from ecommerce.gateway import service as gateway
-from ecommerce.notifications import service as notifications
-from ecommerce.orders import service as orders
-from ecommerce.payments import service as payments
-from ecommerce.peers import GATEWAY, placed
-from ecommerce.recovery.unfinished import check_restored
-from ecommerce.runtime import Runtime
-from ecommerce.settings import ShopSettings
-from ecommerce.spans import FileSpanExporter
-from ecommerce.users import service as users
+from .catalog import service as catalog
+from .gateway import service as gateway
+from .notifications import service as notifications
+from .orders import service as orders
+from .payments import service as payments
+from .peers import GATEWAY, placed
+from .recovery.unfinished import check_restored
+from .runtime import Runtime
+from .settings import ShopSettings
+from .spans import FileSpanExporter
+from .users import service as users
 
 #: What answers calls, in the order of their start.
 SERVICES = {

@@ -15,11 +15,11 @@ from prodkit.security.tokens import TokenVerifier
 from prodkit.telemetry import LineSink, Telemetry
 from prometheus_client import CollectorRegistry
 
-from ecommerce.engines import Engines
-from ecommerce.gauges import Gauges
-from ecommerce.mesh import Mesh
-from ecommerce.peers import SERVICES, Placement
-from ecommerce.settings import ShopSettings
+from .engines import Engines
+from .gauges import Gauges
+from .mesh import Mesh
+from .peers import SERVICES, Placement
+from .settings import ShopSettings
 
 AUDIENCE: Final = "shop"
 

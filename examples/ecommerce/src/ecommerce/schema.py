@@ -10,9 +10,10 @@ from prodkit.data.migrations import check_migrated, migrate
 from prodkit.errors import ConfigurationError
 from sqlalchemy import MetaData
 
-from ecommerce.engines import check_placeholder, database
-from ecommerce.peers import SERVICES
-from ecommerce.settings import ShopSettings
+from . import COMMAND
+from .engines import check_placeholder, database
+from .peers import SERVICES
+from .settings import ShopSettings
 
 
 def versions(service: str) -> Path:
@@ -60,7 +61,7 @@ class Schema:
             await self._database.create_all(*self._tables)
         else:
             logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of every look
-            await check_migrated(self._database, self._versions, command="ecommerce migrate")
+            await check_migrated(self._database, self._versions, command=f"{COMMAND} migrate")
 
     async def stop(self, grace: float) -> None:
         """Leave everything where it is."""

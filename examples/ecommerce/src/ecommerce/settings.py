@@ -13,7 +13,7 @@ from prodkit.transports.amqp.address import parse as parse_amqp
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import SettingsConfigDict
 
-from ecommerce.peers import checked
+from .peers import checked
 
 #: What stands for a service's name in `database_url`.
 PLACEHOLDER = "{service}"

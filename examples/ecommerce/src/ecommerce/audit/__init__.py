@@ -1,1 +1,1 @@
-"""`ecommerce audit`: do the books balance? What the shop wrote down, beside what the world saw."""
+"""`audit`: do the books balance? What the shop wrote down, beside what the world saw."""

@@ -13,10 +13,10 @@ import httpx2
 from prodkit.data.database import Database, Transaction
 from sqlalchemy import text
 
-from ecommerce.audit.queues import queued
-from ecommerce.engines import database
-from ecommerce.peers import SERVICES
-from ecommerce.settings import ShopSettings
+from ..engines import database
+from ..peers import SERVICES
+from ..settings import ShopSettings
+from .queues import queued
 
 Row: TypeAlias = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from ecommerce.audit.books import Books, Row
+from .books import Books, Row
 
 #: States of an order whose money is ours to keep, and whose goods are the customer's.
 PAID = ("confirmed", "shipped", "delivered")

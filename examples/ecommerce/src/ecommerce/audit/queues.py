@@ -8,7 +8,7 @@ from prodkit.data.database import Database
 from prodkit.transports.amqp import AmqpBroker
 from sqlalchemy import text
 
-from ecommerce.settings import ShopSettings
+from ..settings import ShopSettings
 
 Rows: TypeAlias = list[dict[str, Any]]
 

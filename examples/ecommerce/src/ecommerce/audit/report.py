@@ -10,9 +10,9 @@ import httpx2
 from prodkit.errors import ServiceError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ecommerce.audit.books import read
-from ecommerce.audit.checks import Finding, findings
-from ecommerce.settings import ShopSettings
+from ..settings import ShopSettings
+from .books import read
+from .checks import Finding, findings
 
 #: Seconds between looks.
 PAUSE = 0.5

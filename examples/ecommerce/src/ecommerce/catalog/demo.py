@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
-from ecommerce.catalog import products
-from ecommerce.catalog.stock import Units
-from ecommerce.catalog.tables import products as table
+from . import products
+from .stock import Units
+from .tables import products as table
 
 GOODS = (
     ("Premium Laptop", "High-performance laptop for professionals", "1299.99", "computers", 25),

@@ -14,7 +14,7 @@ from prodkit.errors import FieldViolation, InvalidArgumentError
 from prodkit.messaging.event import Event
 from sqlalchemy import ColumnElement, RowMapping, func, insert, or_, select, update
 
-from ecommerce.catalog.tables import products
+from .tables import products
 
 Work: TypeAlias = GenericWork[Event]
 Row: TypeAlias = "Mapping[str, Any] | RowMapping"

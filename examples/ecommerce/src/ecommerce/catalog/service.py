@@ -8,13 +8,13 @@ from prodkit.messaging.event import Event
 from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 
-from ecommerce.catalog.demo import DemoProducts
-from ecommerce.catalog.servicer import CatalogServicer, StockServicer
-from ecommerce.catalog.stock import Stock, Work
-from ecommerce.catalog.tables import metadata
-from ecommerce.contract.catalog.v1 import catalog_pb2, catalog_pb2_grpc
-from ecommerce.kit import Kit
-from ecommerce.runtime import Runtime
+from ..contract.catalog.v1 import catalog_pb2, catalog_pb2_grpc
+from ..kit import Kit
+from ..runtime import Runtime
+from .demo import DemoProducts
+from .servicer import CatalogServicer, StockServicer
+from .stock import Stock, Work
+from .tables import metadata
 
 
 def build(runtime: Runtime) -> Service:

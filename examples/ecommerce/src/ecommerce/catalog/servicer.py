@@ -8,12 +8,12 @@ from prodkit.data.database import Database
 from prodkit.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from prodkit.policies.idempotency import current_claim
 
-from ecommerce.catalog import products
-from ecommerce.catalog.products import Row
-from ecommerce.catalog.stock import Reservation, Stock, Units
-from ecommerce.contract.catalog.v1 import catalog_pb2 as pb
-from ecommerce.contract.catalog.v1 import catalog_pb2_grpc as rpc
-from ecommerce.wire import Context, new_id, timestamp
+from ..contract.catalog.v1 import catalog_pb2 as pb
+from ..contract.catalog.v1 import catalog_pb2_grpc as rpc
+from ..wire import Context, new_id, timestamp
+from . import products
+from .products import Row
+from .stock import Reservation, Stock, Units
 
 DEFAULT_PAGE_SIZE = 20
 

@@ -15,7 +15,7 @@ from prodkit.errors import FailedPreconditionError
 from prodkit.messaging.event import Event
 from sqlalchemy import Column, insert, select, update
 
-from ecommerce.catalog.tables import products, reservation_lines, reservations
+from .tables import products, reservation_lines, reservations
 
 Work: TypeAlias = GenericWork[Event]
 Units: TypeAlias = UnitOfWork[Event]

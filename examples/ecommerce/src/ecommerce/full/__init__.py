@@ -1,1 +1,1 @@
-"""`ecommerce demo-full`: the shop on real engines, a process per service, behind nginx."""
+"""`demo-full`: the shop on real engines, a process per service, behind nginx."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import asyncpg
 from prodkit.testing.servers import PrivatePostgres, PrivateRabbitMQ, PrivateRedis, PrivateServer
 
-from ecommerce.peers import SERVICES
+from ..peers import SERVICES
 
 #: Six processes with ten connections each, one more to listen, and room to look around.
 _SETTINGS = {"max_connections": "300"}

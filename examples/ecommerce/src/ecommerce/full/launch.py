@@ -1,4 +1,4 @@
-"""From nothing to an open shop, and back: the order in which `ecommerce demo-full` does things."""
+"""From nothing to an open shop, and back: the order in which `demo-full` does things."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from prodkit.errors import ConfigurationError
 from prodkit.service.settings import load_settings
 from prodkit.testing.servers import ServerError
 
-from ecommerce.full import nginx, tables
-from ecommerce.full.engines import Engines, engines
-from ecommerce.full.places import Plan, plan
-from ecommerce.full.ports import is_free
-from ecommerce.full.programs import groups
-from ecommerce.full.running import Running
-from ecommerce.full.supervision import Supervisor
-from ecommerce.full.variables import SHARED, Variables
-from ecommerce.settings import ShopSettings
+from ..settings import ShopSettings
+from . import nginx, tables
+from .engines import Engines, engines
+from .places import Plan, plan
+from .ports import is_free
+from .programs import groups
+from .running import Running
+from .supervision import Supervisor
+from .variables import SHARED, Variables
 
 #: Seconds in which everything must answer; a busy machine takes a while for nine processes.
 START_TIMEOUT = 300.0

@@ -6,12 +6,11 @@ import os
 import resource
 import shutil
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 _AROUND = """\
-# Written by `ecommerce demo-full`. The part that matters is shop.conf.
+# Written by `demo-full`. The part that matters is shop.conf.
 daemon off;
 pid $folder/nginx.pid;
 error_log stderr warn;
@@ -55,7 +54,7 @@ def write(folder: Path, *, port: int, gateways: Sequence[str]) -> Path:
     }
     path = folder / "nginx.conf"
     path.write_text(Template(_AROUND).substitute(words))
-    shared = files("ecommerce.full").joinpath("shop.conf.template").read_text("utf-8")
+    shared = Path(__file__).with_name("shop.conf.template").read_text("utf-8")
     servers = "\n    ".join(f"server {each} max_fails=1 fail_timeout=2s;" for each in gateways)
     (folder / "shop.conf").write_text(
         # nginx's own $variables are not named here, and stay.

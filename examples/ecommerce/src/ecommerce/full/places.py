@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ecommerce.full.ports import free_ports
+from .ports import free_ports
 
 #: How many processes there are of a service; the others have one.
 REPLICAS = {"orders": 2, "gateway": 2}
@@ -16,7 +16,7 @@ _SERVICES = ("users", "catalog", "orders", "payments", "notifications", "gateway
 
 @dataclass(frozen=True)
 class Place:
-    """One process of the shop: `ecommerce <command>` with `settings` beyond what all share."""
+    """One process of the shop: the shop's `command` with `settings` beyond what all share."""
 
     name: str
     service: str

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ecommerce.full import nginx
-from ecommerce.full.places import Plan
-from ecommerce.full.supervision import Program
-from ecommerce.full.variables import SHARED, Variables
-from ecommerce.settings import ShopSettings
+from ..settings import ShopSettings
+from . import nginx
+from .places import Plan
+from .supervision import Program
+from .variables import SHARED, Variables
 
 
 def groups(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 
-from ecommerce.full.orphans import Orphans
-from ecommerce.full.supervision import Supervisor
-from ecommerce.full.tables import say
+from .orphans import Orphans
+from .supervision import Supervisor
+from .tables import say
 
 
 class Running:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _HEAD = """\
-; Written by `ecommerce demo-full`. Try: supervisorctl -c {path} status
+; Written by `demo-full`. Try: supervisorctl -c {path} status
 [supervisord]
 nodaemon=true
 {user}

@@ -1,4 +1,4 @@
-"""What `ecommerce demo-full` says to the terminal that it runs in."""
+"""What `demo-full` says to the terminal that it runs in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ecommerce.demo import guide
-from ecommerce.full.engines import Engines
-from ecommerce.full.places import Plan
-from ecommerce.full.supervision import Supervisor, relative
-from ecommerce.settings import ShopSettings
+from .. import COMMAND
+from ..demo import guide
+from ..settings import ShopSettings
+from .engines import Engines
+from .places import Plan
+from .supervision import Supervisor, relative
 
 _HEAD = ("what", "where", "metrics, health", "pid", "log")
 
@@ -28,12 +29,12 @@ def explain(
     say(guide(settings, metrics="each process's own, in the table below"))
     say(_table([_HEAD, *rows]))
     run = f"sh {relative(folder / 'env' / 'run')} shop"
-    ecommerce = relative(Path(sys.executable).with_name("ecommerce"))
+    command = relative(Path(sys.executable).with_name(COMMAND))
     say(f"""
 What each process is told:  {relative(folder / "env")}   (nothing else differs from `make demo`)
 Kill one, it comes back:    kill -9 {supervisor.pids().get("orders-1", "PID")}
 Restart, stop, look:        {supervisor.control} status
-Do the books balance?       {run} {ecommerce} audit
+Do the books balance?       {run} {command} audit
 
 Ctrl-C ends everything in order. The databases go with it; {relative(folder)} stays for its logs.
 """)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
+
+from .. import __name__ as package
 
 #: The file of what all processes share; a process' own is called like the process.
 SHARED = "shop"
@@ -21,7 +22,7 @@ class Variables:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(mode=0o700, parents=True)
-        runner = files("ecommerce.full").joinpath("run.sh").read_text("utf-8")
+        runner = Path(__file__).with_name("run.sh").read_text("utf-8")
         (folder / "run").write_text(runner)
 
     def write(self, name: str, variables: Mapping[str, str]) -> None:
@@ -30,9 +31,9 @@ class Variables:
         (self._folder / f"{name}.env").write_text("".join(lines))
 
     def command(self, name: str, *words: str) -> list[str]:
-        """Return `ecommerce <words>` under the shared variables and those of `name`."""
+        """Return the shop's command with `words` under the shared variables and those of `name`."""
         run = ["sh", str(self._folder / "run"), name]
-        return [*run, sys.executable, "-m", "ecommerce.cli", *words]
+        return [*run, sys.executable, "-m", f"{package}.cli", *words]
 
     def tied(self, name: str, *words: str) -> list[str]:
         """Return the same for a child that is told to end (SIGTERM) when its parent is gone."""

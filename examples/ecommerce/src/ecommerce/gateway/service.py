@@ -25,17 +25,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ecommerce.contract.catalog.v1 import catalog_pb2
-from ecommerce.contract.notifications.v1 import notifications_pb2
-from ecommerce.contract.orders.v1 import orders_pb2
-from ecommerce.contract.payments.v1 import payments_pb2
-from ecommerce.contract.users.v1 import users_pb2
-from ecommerce.gateway.front import App, Front, SecurityHeaders
-from ecommerce.gateway.priority import among_others, among_sales
-from ecommerce.gateway.sandbox_proxy import SandboxProxy
-from ecommerce.kit import Client
-from ecommerce.runtime import Runtime
-from ecommerce.storefront.app import storefront_routes
+from ..contract.catalog.v1 import catalog_pb2
+from ..contract.notifications.v1 import notifications_pb2
+from ..contract.orders.v1 import orders_pb2
+from ..contract.payments.v1 import payments_pb2
+from ..contract.users.v1 import users_pb2
+from ..kit import Client
+from ..runtime import Runtime
+from ..storefront.app import storefront_routes
+from .front import App, Front, SecurityHeaders
+from .priority import among_others, among_sales
+from .sandbox_proxy import SandboxProxy
 
 #: Which service answers for which part of the contract.
 CONTRACTS = {

@@ -11,9 +11,9 @@ from prodkit.data.database import Database
 from prodkit.pipeline import Pipeline
 from sqlalchemy import RowMapping, select, update
 
-from ecommerce.notifications.channels import Send
-from ecommerce.notifications.metrics import NotificationMetrics
-from ecommerce.notifications.tables import notifications
+from .channels import Send
+from .metrics import NotificationMetrics
+from .tables import notifications
 
 MAX_ATTEMPTS = 20
 #: Seconds; doubled at each attempt up to the second.

@@ -12,17 +12,17 @@ from prodkit.service.workers import Worker
 from prodkit.telemetry import inject
 from prodkit.transports.http import PipelineTransport
 
-from ecommerce.contract.notifications.v1 import notifications_pb2, notifications_pb2_grpc
-from ecommerce.contract.users.v1.users_pb2_grpc import UserServiceStub
-from ecommerce.kit import Client, Kit
-from ecommerce.notifications.channels import Mail, ShortMessages
-from ecommerce.notifications.dispatch import Dispatcher
-from ecommerce.notifications.messages import TEXTS
-from ecommerce.notifications.metrics import NotificationMetrics
-from ecommerce.notifications.servicer import NotificationServicer
-from ecommerce.notifications.tables import metadata
-from ecommerce.notifications.telling import Telling
-from ecommerce.runtime import Runtime
+from ..contract.notifications.v1 import notifications_pb2, notifications_pb2_grpc
+from ..contract.users.v1.users_pb2_grpc import UserServiceStub
+from ..kit import Client, Kit
+from ..runtime import Runtime
+from .channels import Mail, ShortMessages
+from .dispatch import Dispatcher
+from .messages import TEXTS
+from .metrics import NotificationMetrics
+from .servicer import NotificationServicer
+from .tables import metadata
+from .telling import Telling
 
 
 def build(runtime: Runtime) -> Service:

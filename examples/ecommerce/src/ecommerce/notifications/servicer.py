@@ -7,11 +7,11 @@ from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
 from sqlalchemy import Row, select, update
 
-from ecommerce.contract.notifications.v1 import notifications_pb2 as pb
-from ecommerce.contract.notifications.v1 import notifications_pb2_grpc as rpc
-from ecommerce.notifications.tables import notifications, preferences
-from ecommerce.notifications.telling import DEFAULTS, chosen_channels
-from ecommerce.wire import Context, caller, timestamp
+from ..contract.notifications.v1 import notifications_pb2 as pb
+from ..contract.notifications.v1 import notifications_pb2_grpc as rpc
+from ..wire import Context, caller, timestamp
+from .tables import notifications, preferences
+from .telling import DEFAULTS, chosen_channels
 
 DEFAULT_PAGE_SIZE = 20
 

@@ -13,10 +13,10 @@ from prodkit.messaging.inbox import Inbox
 from prodkit.telemetry.propagation import current_traceparent
 from sqlalchemy import insert, select
 
-from ecommerce.contract.users.v1 import users_pb2
-from ecommerce.contract.users.v1.users_pb2_grpc import UserServiceStub
-from ecommerce.notifications.messages import text_for
-from ecommerce.notifications.tables import notifications, preferences
+from ..contract.users.v1 import users_pb2
+from ..contract.users.v1.users_pb2_grpc import UserServiceStub
+from .messages import text_for
+from .tables import notifications, preferences
 
 #: Who never chose is told by mail.
 DEFAULTS = {"email": True, "sms": False, "push": False}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from ecommerce.orders.domain.order import Order, Status
+from .domain.order import Order, Status
 
 #: What a state is called in the counter.
 _COUNTED = {

@@ -8,27 +8,27 @@ from functools import partial
 from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 
-from ecommerce.contract.catalog.v1.catalog_pb2_grpc import CatalogServiceStub, StockServiceStub
-from ecommerce.contract.orders.v1 import orders_pb2, orders_pb2_grpc
-from ecommerce.contract.payments.v1.payments_pb2_grpc import PaymentServiceStub
-from ecommerce.contract.users.v1.users_pb2_grpc import UserServiceStub
-from ecommerce.kit import Kit
-from ecommerce.orders.adapters.cart_servicer import CartServicer
-from ecommerce.orders.adapters.changes import Changes
-from ecommerce.orders.adapters.clients import AccountsClient, CatalogClient, PaymentsClient
-from ecommerce.orders.adapters.demo import DemoDiscounts
-from ecommerce.orders.adapters.handlers import PaymentHandlers
-from ecommerce.orders.adapters.repository import SqlCarts, SqlDiscounts, SqlOrders
-from ecommerce.orders.adapters.servicer import OrderServicer
-from ecommerce.orders.adapters.tables import metadata
-from ecommerce.orders.application.carts import Cart
-from ecommerce.orders.application.checkout import Checkout, CheckoutSteps
-from ecommerce.orders.application.fulfilment import Fulfilment
-from ecommerce.orders.application.placing import Placing
-from ecommerce.orders.domain.order import Order
-from ecommerce.orders.domain.pricing import Pricing
-from ecommerce.orders.metrics import OrderMetrics
-from ecommerce.runtime import Runtime
+from ..contract.catalog.v1.catalog_pb2_grpc import CatalogServiceStub, StockServiceStub
+from ..contract.orders.v1 import orders_pb2, orders_pb2_grpc
+from ..contract.payments.v1.payments_pb2_grpc import PaymentServiceStub
+from ..contract.users.v1.users_pb2_grpc import UserServiceStub
+from ..kit import Kit
+from ..runtime import Runtime
+from .adapters.cart_servicer import CartServicer
+from .adapters.changes import Changes
+from .adapters.clients import AccountsClient, CatalogClient, PaymentsClient
+from .adapters.demo import DemoDiscounts
+from .adapters.handlers import PaymentHandlers
+from .adapters.repository import SqlCarts, SqlDiscounts, SqlOrders
+from .adapters.servicer import OrderServicer
+from .adapters.tables import metadata
+from .application.carts import Cart
+from .application.checkout import Checkout, CheckoutSteps
+from .application.fulfilment import Fulfilment
+from .application.placing import Placing
+from .domain.order import Order
+from .domain.pricing import Pricing
+from .metrics import OrderMetrics
 
 #: Seconds that a checkout is waited for beyond its payment's patience.
 SLACK = 3.0

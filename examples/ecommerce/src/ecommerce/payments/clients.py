@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ecommerce.contract.orders.v1 import orders_pb2
-from ecommerce.contract.orders.v1.orders_pb2_grpc import OrderServiceStub
-from ecommerce.payments.paying import Bill
+from ..contract.orders.v1 import orders_pb2
+from ..contract.orders.v1.orders_pb2_grpc import OrderServiceStub
+from .paying import Bill
 
 
 class OrdersClient:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from prodkit.errors import FieldViolation, InvalidArgumentError
 
-from ecommerce.contract.payments.v1.payments_pb2 import PaymentDetails
+from ..contract.payments.v1.payments_pb2 import PaymentDetails
 
 #: The details that each method needs.
 REQUIRED = {

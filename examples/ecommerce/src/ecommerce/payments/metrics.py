@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter
 
-from ecommerce.payments.repository import Payment
+from .repository import Payment
 
 
 class PaymentMetrics:

@@ -16,13 +16,13 @@ from prodkit.errors import (
     ServiceError,
 )
 
-from ecommerce.payments import repository
-from ecommerce.payments.means import Means
-from ecommerce.payments.provider import DeclinedError, ProviderClient, Token
-from ecommerce.payments.repository import Payment, Units, Work
-from ecommerce.payments.sagas import PaymentSagas
-from ecommerce.payments.vault import Vault
-from ecommerce.wire import new_id
+from ..wire import new_id
+from . import repository
+from .means import Means
+from .provider import DeclinedError, ProviderClient, Token
+from .repository import Payment, Units, Work
+from .sagas import PaymentSagas
+from .vault import Vault
 
 #: What a provider that is away looks like; the payment waits for it.
 AWAY = frozenset({Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.UNKNOWN, Code.INTERNAL})

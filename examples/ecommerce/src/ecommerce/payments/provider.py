@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 from prodkit.errors import FailedPreconditionError, UnavailableError
 
-from ecommerce.payments.means import Means
+from .means import Means
 
 
 class DeclinedError(FailedPreconditionError):

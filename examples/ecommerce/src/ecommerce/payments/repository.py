@@ -15,8 +15,8 @@ from prodkit.messaging.event import Event
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ecommerce.payments.provider import Token
-from ecommerce.payments.tables import means, payments
+from .provider import Token
+from .tables import means, payments
 
 Work: TypeAlias = GenericWork[Event]
 Units: TypeAlias = UnitOfWork[Event]

@@ -9,11 +9,11 @@ from prodkit.data.database import Database
 from prodkit.data.saga import CompensateError, Saga, Step, StepFunction, StepRun
 from prodkit.errors import FailedPreconditionError, NotFoundError, UnavailableError
 
-from ecommerce.payments import repository
-from ecommerce.payments.provider import DeclinedError, ProviderClient
-from ecommerce.payments.repository import Payment, Units
-from ecommerce.payments.states import States
-from ecommerce.payments.vault import Vault
+from . import repository
+from .provider import DeclinedError, ProviderClient
+from .repository import Payment, Units
+from .states import States
+from .vault import Vault
 
 T = TypeVar("T")
 

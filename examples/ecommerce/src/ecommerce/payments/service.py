@@ -16,21 +16,21 @@ from prodkit.service.service import Service
 from prodkit.telemetry import inject
 from prodkit.transports.http import PipelineTransport
 
-from ecommerce.contract.orders.v1.orders_pb2_grpc import OrderServiceStub
-from ecommerce.contract.payments.v1 import payments_pb2, payments_pb2_grpc
-from ecommerce.kit import Client, Kit
-from ecommerce.payments.clients import OrdersClient
-from ecommerce.payments.metrics import PaymentMetrics
-from ecommerce.payments.paying import Paying
-from ecommerce.payments.provider import ProviderClient
-from ecommerce.payments.repository import Work
-from ecommerce.payments.sagas import PaymentSagas
-from ecommerce.payments.servicer import PaymentServicer
-from ecommerce.payments.states import States
-from ecommerce.payments.tables import metadata
-from ecommerce.payments.vault import Vault
-from ecommerce.payments.webhooks import Webhooks
-from ecommerce.runtime import Runtime
+from ..contract.orders.v1.orders_pb2_grpc import OrderServiceStub
+from ..contract.payments.v1 import payments_pb2, payments_pb2_grpc
+from ..kit import Client, Kit
+from ..runtime import Runtime
+from .clients import OrdersClient
+from .metrics import PaymentMetrics
+from .paying import Paying
+from .provider import ProviderClient
+from .repository import Work
+from .sagas import PaymentSagas
+from .servicer import PaymentServicer
+from .states import States
+from .tables import metadata
+from .vault import Vault
+from .webhooks import Webhooks
 
 
 def build(runtime: Runtime) -> Service:

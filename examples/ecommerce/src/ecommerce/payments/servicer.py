@@ -9,16 +9,16 @@ from prodkit.data.database import Database
 from prodkit.errors import NotFoundError
 from prodkit.policies.idempotency import current_claim
 
-from ecommerce.contract.payments.v1 import payments_pb2 as pb
-from ecommerce.contract.payments.v1 import payments_pb2_grpc as rpc
-from ecommerce.payments import repository
-from ecommerce.payments.clients import OrdersClient
-from ecommerce.payments.means import means_of
-from ecommerce.payments.paying import Paying
-from ecommerce.payments.provider import DeclinedError
-from ecommerce.payments.repository import Payment
-from ecommerce.payments.webhooks import Webhooks
-from ecommerce.wire import Context, caller, new_id, timestamp
+from ..contract.payments.v1 import payments_pb2 as pb
+from ..contract.payments.v1 import payments_pb2_grpc as rpc
+from ..wire import Context, caller, new_id, timestamp
+from . import repository
+from .clients import OrdersClient
+from .means import means_of
+from .paying import Paying
+from .provider import DeclinedError
+from .repository import Payment
+from .webhooks import Webhooks
 
 DEFAULT_PAGE_SIZE = 20
 SEES_ALL = "payments:refund"

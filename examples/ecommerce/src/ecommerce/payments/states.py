@@ -9,9 +9,9 @@ from typing import Any
 from prodkit.data.saga import StepRun
 from prodkit.messaging.event import Event
 
-from ecommerce.payments import repository
-from ecommerce.payments.metrics import PaymentMetrics
-from ecommerce.payments.repository import Payment, Units, Work
+from . import repository
+from .metrics import PaymentMetrics
+from .repository import Payment, Units, Work
 
 
 class States:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
-from ecommerce.payments.means import Means
+from .means import Means
 
 
 class Vault:

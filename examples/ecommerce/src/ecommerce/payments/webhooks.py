@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from prodkit.errors import InvalidArgumentError, UnauthenticatedError
 
-from ecommerce.payments.states import States
+from .states import States
 
 #: Seconds; an older report is somebody repeating what he overheard.
 MAX_AGE = 300.0

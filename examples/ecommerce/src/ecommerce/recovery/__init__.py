@@ -1,1 +1,1 @@
-"""`ecommerce backup` and `ecommerce restore`: all databases of the shop as of one instant."""
+"""`backup` and `restore`: all databases of the shop as of one instant."""

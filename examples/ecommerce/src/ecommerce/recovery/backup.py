@@ -9,17 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from ecommerce.engines import check_placeholder
-from ecommerce.peers import SERVICES
-from ecommerce.recovery import manifest
-from ecommerce.recovery.archive import private, writing
-from ecommerce.recovery.instant import Source, View, instant
-from ecommerce.recovery.manifest import Manifest, Part
-from ecommerce.recovery.postgres_dumps import PostgresSource
-from ecommerce.recovery.postgres_url import PostgresUrl
-from ecommerce.recovery.progress import Progress
-from ecommerce.recovery.sqlite_files import SqliteSource
-from ecommerce.settings import PLACEHOLDER, ShopSettings
+from ..engines import check_placeholder
+from ..peers import SERVICES
+from ..settings import PLACEHOLDER, ShopSettings
+from . import manifest
+from .archive import private, writing
+from .instant import Source, View, instant
+from .manifest import Manifest, Part
+from .postgres_dumps import PostgresSource
+from .postgres_url import PostgresUrl
+from .progress import Progress
+from .sqlite_files import SqliteSource
 
 #: The embedded broker's queues, which are a database beside those of the services.
 BROKER: Final = "broker"

@@ -1,4 +1,4 @@
-"""The commands `ecommerce backup` and `ecommerce restore`."""
+"""The commands `backup` and `restore`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from prodkit.errors import ConfigurationError, ServiceError
 from prodkit.service.settings import load_settings
 
-from ecommerce.recovery.progress import Progress
-from ecommerce.settings import ShopSettings
+from ..settings import ShopSettings
+from .progress import Progress
 
 app = typer.Typer()
 
@@ -33,7 +33,7 @@ def backup(
     encrypted. Signing keys are not in it.
     """
     settings = load_settings(ShopSettings, config_dir=config)
-    from ecommerce.recovery.backup import backup as take
+    from .backup import backup as take
 
     with _one_line():
         made = take(settings, folder, Progress())
@@ -51,7 +51,7 @@ def restore(
 ) -> None:
     """Bring all databases back to what a backup holds; the shop must be stopped."""
     settings = load_settings(ShopSettings, config_dir=config)
-    from ecommerce.recovery.restore import restore as put_back
+    from .restore import restore as put_back
 
     with _one_line():
         was, kept = put_back(settings, folder, Progress(), force=force)

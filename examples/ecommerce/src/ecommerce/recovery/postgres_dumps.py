@@ -15,8 +15,8 @@ from prodkit.data.database import PostgresOptions
 from prodkit.data.database.postgres_server import Server
 from prodkit.errors import UnavailableError
 
-from ecommerce.recovery.instant import BusyError, View
-from ecommerce.recovery.postgres_url import PostgresUrl, finish, start
+from .instant import BusyError, View
+from .postgres_url import PostgresUrl, finish, start
 
 #: Seconds that locks are waited for while writers of all databases may be waiting for us, ...
 _LOCK = 0.2

@@ -12,9 +12,9 @@ from typing import Any
 from asyncpg.exceptions import InvalidCatalogNameError, ObjectInUseError
 from prodkit.errors import ConfigurationError
 
-from ecommerce.recovery.manifest import Part
-from ecommerce.recovery.postgres_dumps import rows_of, server, tables_of
-from ecommerce.recovery.postgres_url import PostgresUrl, finish, start
+from .manifest import Part
+from .postgres_dumps import rows_of, server, tables_of
+from .postgres_url import PostgresUrl, finish, start
 
 #: The database that every server has, to work from.
 _MAINTENANCE = "postgres"

@@ -15,15 +15,15 @@ from typing import Protocol
 
 from prodkit.errors import ConfigurationError, UnavailableError
 
-from ecommerce.engines import check_placeholder
-from ecommerce.recovery import manifest
-from ecommerce.recovery.backup import BROKER, ORDER, postgres_url
-from ecommerce.recovery.manifest import Manifest, Part
-from ecommerce.recovery.postgres_target import PostgresTarget
-from ecommerce.recovery.progress import Progress
-from ecommerce.recovery.sqlite_target import SqliteTarget
-from ecommerce.recovery.unfinished import switching
-from ecommerce.settings import ShopSettings
+from ..engines import check_placeholder
+from ..settings import ShopSettings
+from . import manifest
+from .backup import BROKER, ORDER, postgres_url
+from .manifest import Manifest, Part
+from .postgres_target import PostgresTarget
+from .progress import Progress
+from .sqlite_target import SqliteTarget
+from .unfinished import switching
 
 
 class Target(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prodkit.errors import ConfigurationError, UnavailableError
 
-from ecommerce.recovery.instant import BusyError, View
+from .instant import BusyError, View
 
 #: Seconds that a lock is waited for: writers of other databases may be waiting for us meanwhile.
 _LOCK = 0.5

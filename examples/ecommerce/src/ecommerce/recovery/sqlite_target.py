@@ -11,9 +11,9 @@ from pathlib import Path
 
 from prodkit.errors import ConfigurationError
 
-from ecommerce.recovery.archive import private, sync
-from ecommerce.recovery.manifest import Part
-from ecommerce.recovery.sqlite_files import open_file, rows_of
+from .archive import private, sync
+from .manifest import Part
+from .sqlite_files import open_file, rows_of
 
 #: What SQLite keeps beside a database. A log that was left behind would be applied to another file.
 _BESIDE = ("", "-wal", "-shm", "-journal")

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from prodkit.errors import ConfigurationError
 
-from ecommerce.recovery.archive import sync
-from ecommerce.settings import ShopSettings
+from .. import COMMAND
+from ..settings import ShopSettings
+from .archive import sync
 
 NAME = "restore.unfinished"
 
@@ -29,6 +30,6 @@ def check_restored(settings: ShopSettings) -> None:
     mark = settings.data_dir / NAME
     if mark.exists():
         raise ConfigurationError(
-            f"{mark} is there: a restore did not come to its end; run `ecommerce restore` again,"
+            f"{mark} is there: a restore did not come to its end; run `{COMMAND} restore` again,"
             " with --force"
         )

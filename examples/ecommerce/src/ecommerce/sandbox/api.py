@@ -13,9 +13,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ecommerce.sandbox.mailbox import Mailbox
-from ecommerce.sandbox.provider import Provider, Reply
-from ecommerce.sandbox.switches import Switches
+from .mailbox import Mailbox
+from .provider import Provider, Reply
+from .switches import Switches
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 Act: TypeAlias = Callable[[Transaction, str], Awaitable[Reply]]

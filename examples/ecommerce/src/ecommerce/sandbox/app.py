@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from starlette.applications import Starlette
 
-from ecommerce.sandbox.api import Api
-from ecommerce.sandbox.console import Console
-from ecommerce.sandbox.mailbox import Mailbox
-from ecommerce.sandbox.provider import Provider
-from ecommerce.sandbox.switches import Switches
+from .api import Api
+from .console import Console
+from .mailbox import Mailbox
+from .provider import Provider
+from .switches import Switches
 
 
 def create_app(provider: Provider, mailbox: Mailbox, switches: Switches) -> Starlette:

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from ecommerce.sandbox.api import invalid
-from ecommerce.sandbox.mailbox import Mailbox
-from ecommerce.sandbox.provider import Provider
-from ecommerce.sandbox.switches import Switches
+from .api import invalid
+from .mailbox import Mailbox
+from .provider import Provider
+from .switches import Switches
 
 PAGES = Path(__file__).parent / "pages"
 #: Messages that one answer may hold.

@@ -12,7 +12,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from prodkit.data.database import Database
 from sqlalchemy import insert, select
 
-from ecommerce.sandbox.tables import messages
+from .tables import messages
 
 
 class Mailbox:

@@ -13,8 +13,8 @@ from typing import TypeAlias
 from prodkit.data.database import Database, Transaction
 from sqlalchemy import insert, select, update
 
-from ecommerce.sandbox.switches import Switches
-from ecommerce.sandbox.tables import authorizations, ledger, replies, tokens, webhooks
+from .switches import Switches
+from .tables import authorizations, ledger, replies, tokens, webhooks
 
 Body: TypeAlias = dict[str, object]
 Reply: TypeAlias = tuple[int, Body]

@@ -9,15 +9,15 @@ from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 from prodkit.transports.http_server import HttpServer
 
-from ecommerce.kit import Client
-from ecommerce.sandbox.app import create_app
-from ecommerce.sandbox.mailbox import Mailbox, MailServer
-from ecommerce.sandbox.provider import Provider
-from ecommerce.sandbox.switches import Switches
-from ecommerce.sandbox.tables import metadata
-from ecommerce.sandbox.webhooks import WebhookSender
-from ecommerce.schema import Schema
-from ecommerce.settings import ShopSettings
+from ..kit import Client
+from ..schema import Schema
+from ..settings import ShopSettings
+from .app import create_app
+from .mailbox import Mailbox, MailServer
+from .provider import Provider
+from .switches import Switches
+from .tables import metadata
+from .webhooks import WebhookSender
 
 
 def build(settings: ShopSettings, *workers: Component) -> Service:

@@ -10,7 +10,7 @@ import httpx2
 from prodkit.data.database import Database
 from sqlalchemy import select, update
 
-from ecommerce.sandbox.tables import webhooks
+from .tables import webhooks
 
 #: After so many refusals the provider gives up; about a day with the waits below.
 MAX_ATTEMPTS = 20

@@ -15,7 +15,7 @@ from prodkit.messaging.event import Event
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ecommerce.users.tables import accounts
+from .tables import accounts
 
 Work: TypeAlias = GenericWork[Event]
 Units: TypeAlias = UnitOfWork[Event]

@@ -15,13 +15,13 @@ from prodkit.security.passwords import PasswordHasher
 from prodkit.security.tokens import TokenSigner
 from sqlalchemy import RowMapping
 
-from ecommerce.contract.users.v1 import users_pb2 as pb
-from ecommerce.contract.users.v1 import users_pb2_grpc as rpc
-from ecommerce.users import accounts
-from ecommerce.users.accounts import Units
-from ecommerce.users.attempts import Attempts
-from ecommerce.users.sessions import Sessions, refused
-from ecommerce.wire import Context, caller
+from ..contract.users.v1 import users_pb2 as pb
+from ..contract.users.v1 import users_pb2_grpc as rpc
+from ..wire import Context, caller
+from . import accounts
+from .accounts import Units
+from .attempts import Attempts
+from .sessions import Sessions, refused
 
 #: Seconds that an access token lives.
 TOKEN_LIFETIME = 300

@@ -7,9 +7,9 @@ from typing import Final
 from prodkit.errors import AlreadyExistsError
 from prodkit.security.passwords import PasswordHasher
 
-from ecommerce.users import accounts
-from ecommerce.users.accounts import Units
-from ecommerce.wire import new_id
+from ..wire import new_id
+from . import accounts
+from .accounts import Units
 
 PASSWORD: Final = "demo-password"  # noqa: S105 - known to the world on purpose
 ACCOUNTS: Final = {

@@ -11,17 +11,17 @@ from prodkit.security.tokens import TokenSigner
 from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 
-from ecommerce.contract.users.v1 import users_pb2, users_pb2_grpc
-from ecommerce.kit import Kit
-from ecommerce.runtime import AUDIENCE, Runtime
-from ecommerce.users import accounts
-from ecommerce.users.attempts import Attempts
-from ecommerce.users.auth_servicer import TOKEN_LIFETIME, AuthServicer
-from ecommerce.users.demo import PASSWORD, FirstAccounts
-from ecommerce.users.metrics import UserMetrics
-from ecommerce.users.servicer import UserServicer
-from ecommerce.users.sessions import Sessions
-from ecommerce.users.tables import metadata
+from ..contract.users.v1 import users_pb2, users_pb2_grpc
+from ..kit import Kit
+from ..runtime import AUDIENCE, Runtime
+from . import accounts
+from .attempts import Attempts
+from .auth_servicer import TOKEN_LIFETIME, AuthServicer
+from .demo import PASSWORD, FirstAccounts
+from .metrics import UserMetrics
+from .servicer import UserServicer
+from .sessions import Sessions
+from .tables import metadata
 
 #: Seconds that a session lasts without use.
 SESSION_LIFETIME = 30 * 86_400.0

@@ -11,13 +11,13 @@ from prodkit.messaging.event import Event
 from prodkit.security.passwords import PasswordHasher
 from sqlalchemy import RowMapping
 
-from ecommerce.contract.users.v1 import users_pb2 as pb
-from ecommerce.contract.users.v1 import users_pb2_grpc as rpc
-from ecommerce.users import accounts
-from ecommerce.users.accounts import Units, Work
-from ecommerce.users.metrics import UserMetrics
-from ecommerce.users.sessions import Sessions
-from ecommerce.wire import Context, caller, new_id, timestamp
+from ..contract.users.v1 import users_pb2 as pb
+from ..contract.users.v1 import users_pb2_grpc as rpc
+from ..wire import Context, caller, new_id, timestamp
+from . import accounts
+from .accounts import Units, Work
+from .metrics import UserMetrics
+from .sessions import Sessions
 
 DEFAULT_PAGE_SIZE = 20
 #: What UpdateMe may change.

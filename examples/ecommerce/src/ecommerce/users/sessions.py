@@ -10,8 +10,8 @@ from prodkit.data.database import Transaction
 from prodkit.errors import UnauthenticatedError
 from sqlalchemy import delete, insert, select, update
 
-from ecommerce.users.accounts import Work
-from ecommerce.users.tables import sessions, spent_tokens
+from .accounts import Work
+from .tables import sessions, spent_tokens
 
 
 class Sessions:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ecommerce.contract.orders.v1 import orders_pb2 as pb
-from ecommerce.contract.orders.v1 import orders_pb2_grpc as rpc
-from ecommerce.orders.adapters.mapping import cart_message
-from ecommerce.orders.application.carts import Cart
-from ecommerce.orders.domain.order import Line
-from ecommerce.wire import Context, caller
+from ...contract.orders.v1 import orders_pb2 as pb
+from ...contract.orders.v1 import orders_pb2_grpc as rpc
+from ...wire import Context, caller
+from ..application.carts import Cart
+from ..domain.order import Line
+from .mapping import cart_message
 
 
 class CartServicer(rpc.CartServiceServicer):

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from ecommerce.orders.domain.order import FINAL, Order
+from ..domain.order import FINAL, Order
 
 
 class Changes:

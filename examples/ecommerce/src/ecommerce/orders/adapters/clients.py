@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from prodkit.errors import FailedPreconditionError, NotFoundError
 
-from ecommerce.contract.catalog.v1 import catalog_pb2
-from ecommerce.contract.catalog.v1.catalog_pb2_grpc import CatalogServiceStub, StockServiceStub
-from ecommerce.contract.payments.v1 import payments_pb2
-from ecommerce.contract.payments.v1.payments_pb2_grpc import PaymentServiceStub
-from ecommerce.contract.users.v1 import users_pb2
-from ecommerce.contract.users.v1.users_pb2_grpc import UserServiceStub
-from ecommerce.orders.application.ports import PaymentState, Product
-from ecommerce.orders.domain.money import Money
-from ecommerce.orders.domain.order import Line
+from ...contract.catalog.v1 import catalog_pb2
+from ...contract.catalog.v1.catalog_pb2_grpc import CatalogServiceStub, StockServiceStub
+from ...contract.payments.v1 import payments_pb2
+from ...contract.payments.v1.payments_pb2_grpc import PaymentServiceStub
+from ...contract.users.v1 import users_pb2
+from ...contract.users.v1.users_pb2_grpc import UserServiceStub
+from ..application.ports import PaymentState, Product
+from ..domain.money import Money
+from ..domain.order import Line
 
 
 class CatalogClient:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prodkit.data.database import Database
 
-from ecommerce.orders.adapters.tables import discounts
+from .tables import discounts
 
 
 class DemoDiscounts:

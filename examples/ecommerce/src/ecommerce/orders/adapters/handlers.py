@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from prodkit.messaging.event import Event
 
-from ecommerce.orders.application.fulfilment import Fulfilment
-from ecommerce.orders.application.ports import Work
-from ecommerce.orders.domain.order import Order, PaymentStatus
+from ..application.fulfilment import Fulfilment
+from ..application.ports import Work
+from ..domain.order import Order, PaymentStatus
 
 
 class PaymentHandlers:

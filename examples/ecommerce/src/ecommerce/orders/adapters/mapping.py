@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from operator import add
 
-from ecommerce.contract.common.v1 import common_pb2
-from ecommerce.contract.orders.v1 import orders_pb2
-from ecommerce.orders.domain.order import Address, Item, Line, Order
+from ...contract.common.v1 import common_pb2
+from ...contract.orders.v1 import orders_pb2
+from ..domain.order import Address, Item, Line, Order
 
 
 def lines(messages: Iterable[orders_pb2.OrderLine]) -> list[Line]:

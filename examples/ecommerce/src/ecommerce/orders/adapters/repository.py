@@ -13,10 +13,9 @@ from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
 from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, tuple_, update
 
-from ecommerce.orders.adapters.tables import carts, discounts, orders
-from ecommerce.orders.application.ports import Work
-from ecommerce.orders.domain.money import Money
-from ecommerce.orders.domain.order import (
+from ..application.ports import Work
+from ..domain.money import Money
+from ..domain.order import (
     BEFORE,
     IDLE,
     Address,
@@ -27,6 +26,7 @@ from ecommerce.orders.domain.order import (
     Status,
     Totals,
 )
+from .tables import carts, discounts, orders
 
 _IDLE = orders.c.payment_status.in_([status.value for status in IDLE])
 

@@ -9,19 +9,19 @@ from prodkit.data.database import Database
 from prodkit.errors import NotFoundError
 from prodkit.policies.idempotency import current_claim
 
-from ecommerce.contract.orders.v1 import orders_pb2 as pb
-from ecommerce.contract.orders.v1 import orders_pb2_grpc as rpc
-from ecommerce.orders.adapters.changes import Changes
-from ecommerce.orders.adapters.clients import PaymentsClient
-from ecommerce.orders.adapters.mapping import address, lines, order_message
-from ecommerce.orders.application.carts import Cart
-from ecommerce.orders.application.checkout import Checkout
-from ecommerce.orders.application.fulfilment import Fulfilment
-from ecommerce.orders.application.placing import Placing, Wish, owner
-from ecommerce.orders.application.ports import Orders, Work
-from ecommerce.orders.domain.order import Order
-from ecommerce.orders.metrics import OrderMetrics
-from ecommerce.wire import Context, caller, new_id
+from ...contract.orders.v1 import orders_pb2 as pb
+from ...contract.orders.v1 import orders_pb2_grpc as rpc
+from ...wire import Context, caller, new_id
+from ..application.carts import Cart
+from ..application.checkout import Checkout
+from ..application.fulfilment import Fulfilment
+from ..application.placing import Placing, Wish, owner
+from ..application.ports import Orders, Work
+from ..domain.order import Order
+from ..metrics import OrderMetrics
+from .changes import Changes
+from .clients import PaymentsClient
+from .mapping import address, lines, order_message
 
 DEFAULT_PAGE_SIZE = 20
 #: Staff and services see every order.

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from prodkit.data.database import Database
 from prodkit.errors import FieldViolation, InvalidArgumentError
 
-from ecommerce.orders.application.ports import Carts, Catalog, Units
-from ecommerce.orders.domain.order import Item, Line
+from ..domain.order import Item, Line
+from .ports import Carts, Catalog, Units
 
 #: As many lines as an order may have.
 MOST_LINES = 100

@@ -5,10 +5,10 @@ from __future__ import annotations
 from prodkit.data.saga import CompensateError, Saga, SagaRunner, SagaStatus, Step, StepRun
 from prodkit.errors import FailedPreconditionError, UnavailableError
 
-from ecommerce.orders.application.fulfilment import Fulfilment
-from ecommerce.orders.application.placing import Placing, Wish, merged
-from ecommerce.orders.application.ports import Catalog, Payments, Work
-from ecommerce.orders.domain.order import Line, Order, PaymentStatus, Status
+from ..domain.order import Line, Order, PaymentStatus, Status
+from .fulfilment import Fulfilment
+from .placing import Placing, Wish, merged
+from .ports import Catalog, Payments, Work
 
 #: Seconds until a payment that is under way is looked at again; the order itself does not wait for
 #: that: payments confirms it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prodkit.messaging.event import Event
 
-from ecommerce.orders.domain.order import Order
+from ..domain.order import Order
 
 
 def order_event(happened: str, order: Order) -> Event:

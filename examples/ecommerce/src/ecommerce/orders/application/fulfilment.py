@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from prodkit.data.database import Database
 from prodkit.errors import FailedPreconditionError, NotFoundError
 
-from ecommerce.orders.application.events import order_event
-from ecommerce.orders.application.ports import Catalog, Orders, Units, Work
-from ecommerce.orders.domain.order import HELD, Order, PaymentStatus, Status
+from ..domain.order import HELD, Order, PaymentStatus, Status
+from .events import order_event
+from .ports import Catalog, Orders, Units, Work
 
 Listener = Callable[[Order], None]
 

@@ -9,10 +9,10 @@ from datetime import datetime
 from prodkit.data.database import Database
 from prodkit.errors import FieldViolation, InvalidArgumentError, PermissionDeniedError
 
-from ecommerce.orders.application.events import order_event
-from ecommerce.orders.application.ports import Accounts, Catalog, Orders, Product, Units, Work
-from ecommerce.orders.domain.order import Address, Item, Line, Order, PaymentStatus, Status
-from ecommerce.orders.domain.pricing import Pricing, Quote
+from ..domain.order import Address, Item, Line, Order, PaymentStatus, Status
+from ..domain.pricing import Pricing, Quote
+from .events import order_event
+from .ports import Accounts, Catalog, Orders, Product, Units, Work
 
 #: Ends the unit of work that keeps the order: completes an idempotency claim, starts a saga.
 Ending = Callable[[Work, Order], Awaitable[None]]

@@ -13,8 +13,8 @@ from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.data.unit_of_work import Work as GenericWork
 from prodkit.messaging.event import Event
 
-from ecommerce.orders.domain.money import Money
-from ecommerce.orders.domain.order import Line, Order, PaymentStatus, Status
+from ..domain.money import Money
+from ..domain.order import Line, Order, PaymentStatus, Status
 
 Work: TypeAlias = GenericWork[Event]
 Units: TypeAlias = UnitOfWork[Event]

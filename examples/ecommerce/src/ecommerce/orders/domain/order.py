@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from ecommerce.orders.domain.money import Money
+from .money import Money
 
 
 class Status(StrEnum):

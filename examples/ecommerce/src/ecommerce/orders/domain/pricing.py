@@ -9,8 +9,8 @@ from decimal import Decimal
 from functools import reduce
 from operator import add
 
-from ecommerce.orders.domain.money import Money
-from ecommerce.orders.domain.order import Address, Item, Totals
+from .money import Money
+from .order import Address, Item, Totals
 
 #: Base fee and fee per unit by method, in the order's currency.
 SHIPPING_RATES = {
