@@ -23,6 +23,7 @@ ELSEWHERE = {
     "data/cache/store.py": "unit/stores/test_memory_cache.py",
     "data/database/*.py": "integration/test_postgres_database.py",
     "data/migrations.py": "integration/test_postgres_migrations.py",
+    "data/revisions.py": "integration/test_postgres_migrations.py",
     "data/saga/*.py": "unit/data/saga/test_runner.py",
     "gateway/*.py": "integration/test_gateway.py",
     "gateway/docs.py": "integration/test_gateway_openapi.py",

@@ -59,6 +59,18 @@ async def columns(url):
         await connection.close()
 
 
+async def forget_revisions(url):
+    connection = await asyncpg.connect(url)
+    await connection.execute("DROP TABLE alembic_version")
+    connection.terminate()
+
+
+async def make_weak(url):
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE ROLE weak LOGIN")
+    connection.terminate()
+
+
 async def test_of_several_replicas_one_migrates_and_all_go_on(postgres_url, versions):
     replicas = [Database(postgres_url, name="orders") for _ in range(4)]
     ran = await asyncio.gather(*(migrate(each, versions) for each in replicas))
@@ -73,7 +85,10 @@ async def test_of_several_replicas_one_migrates_and_all_go_on(postgres_url, vers
 async def test_a_revision_that_fails_leaves_those_before_it(postgres_url, versions):
     (versions / "0003_broken.py").write_text(BROKEN)
     database = Database(postgres_url, name="orders")
-    with pytest.raises(ConfigurationError, match='"nothing" does not exist'):
+    with pytest.raises(
+        ConfigurationError,
+        match=r'cannot be migrated to 0003: .*"nothing" does not exist.*; it stays at 0002',
+    ):
         await migrate(database, versions)
     with pytest.raises(ConfigurationError, match="is migrated to 0002, not to 0003: run"):
         await check_migrated(database, versions)
@@ -121,6 +136,51 @@ async def test_what_cannot_be_migrated_says_why(postgres_url, tmp_path, versions
         await each.stop()
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def upgrade(:", r": SyntaxError: invalid syntax \(0003_bad\.py, line 1\)$"),
+        ("import nosuch", r": No module named 'nosuch' \(0003_bad\.py, line 1\)$"),
+        (SECOND.replace("0001", "gone").replace("0002", "0003"), "Revision gone .* is not present"),
+        (SECOND, "Revision 0002 is present more than once"),
+        (SECOND.replace("0001", "0003").replace("0002", "0003"), "is detected"),
+    ],
+)
+async def test_files_that_are_no_revisions_are_named(tmp_path, versions, text, told):
+    (versions / "0003_bad.py").write_text(text)
+    database = Database("postgresql://nobody@127.0.0.1:1/none")
+    with pytest.raises(ConfigurationError, match=told):
+        await migrate(database, versions)
+    with pytest.raises(ConfigurationError, match=told):
+        await check_migrated(database, versions)
+    await database.stop()
+
+
+async def test_a_mistake_in_a_revision_is_told_with_its_place(postgres_url, versions):
+    (versions / "0003_bad.py").write_text(
+        'revision, down_revision = "0003", "0002"\ndef upgrade():\n    1 / 0\n'
+    )
+    database = Database(postgres_url, name="orders")
+    with pytest.raises(
+        ConfigurationError,
+        match=r"to 0003: ZeroDivisionError: division by zero \(0003_bad\.py, line 3\); it stays at",
+    ):
+        await migrate(database, versions)
+    await database.stop()
+
+
+async def test_a_database_of_other_revisions_is_left_alone(postgres_url, tmp_path, versions):
+    database = Database(postgres_url, name="orders")
+    await migrate(database, versions)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.py").write_text('revision, down_revision = "a", None\ndef upgrade(): pass\n')
+    with pytest.raises(ConfigurationError, match=r"is migrated to 0002, which .*other does not"):
+        await migrate(database, other)
+    await check_migrated(database, versions)
+    await database.stop()
+
+
 class TestCommand:
     def run(self, *words, **environment):
         return CliRunner().invoke(app, ["migrate", *map(str, words)], env=environment)
@@ -140,3 +200,36 @@ class TestCommand:
         assert "a database is a path or" in wrong.output
         assert "s3cret" not in away.output + wrong.output
         assert self.run(versions, DATABASE_URL=None).exit_code == 2
+
+    @pytest.mark.parametrize("wrong", ["postgresql://nobody:s3cret@", "/nosuch"])
+    def test_what_waiting_does_not_help_is_2(self, postgres, versions, wrong):
+        place = postgres.dsn.partition("@")[2]
+        url = f"{wrong}{place}" if "@" in wrong else postgres.dsn.removesuffix("/postgres") + wrong
+        found = self.run(versions, DATABASE_URL=url)
+        assert (found.exit_code, found.output.count("\n")) == (2, 1)
+        assert "check the URL" in found.output
+        assert "s3cret" not in found.output
+
+    def test_tables_that_are_there_already_are_one_line(self, postgres_url, versions):
+        self.run(versions, DATABASE_URL=postgres_url)
+        asyncio.run(forget_revisions(postgres_url))
+        found = self.run(versions, DATABASE_URL=postgres_url)
+        assert (found.exit_code, found.output.count("\n")) == (2, 1)
+        assert "cannot be migrated to 0001: " in found.output
+        assert 'relation "orders" already exists' in found.output
+
+    def test_a_user_without_rights_is_told_so(self, postgres, versions):
+        asyncio.run(make_weak(postgres.dsn))
+        place = postgres.dsn.partition("@")[2]
+        found = self.run(versions, DATABASE_URL=f"postgresql://weak@{place}")
+        assert (found.exit_code, found.output.count("\n")) == (2, 1)
+        assert "permission denied for schema public" in found.output
+        self.run(versions, DATABASE_URL=postgres.dsn)
+        found = self.run(versions, DATABASE_URL=f"postgresql://weak@{place}")
+        assert (found.exit_code, found.output.count("\n")) == (2, 1)
+        assert "permission denied for table alembic_version" in found.output
+
+    def test_no_such_folder_names_no_command_of_others(self, tmp_path):
+        found = self.run(tmp_path / "none", DATABASE_URL="postgresql://u@127.0.0.1:1/shop")
+        assert (found.exit_code, found.output.count("\n")) == (2, 1)
+        assert "there is no such folder" in found.output

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from prodkit._extras import extra
@@ -18,20 +19,24 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
-from prodkit.data.database import Database
-from prodkit.data.database.engines import translate, unavailable
+from prodkit.data.database import Database, TransactionConflictError
+from prodkit.data.database.engines import refusals, translate, unavailable
 from prodkit.data.database.postgres_errors import translated
-from prodkit.errors import ConfigurationError
+from prodkit.data.revisions import read_revisions, trouble
+from prodkit.errors import ConfigurationError, UnavailableError
 
 #: Of the advisory lock; one for all services, for each has a database of its own.
 _LOCK = 7310025018
 _LOOK = 0.2  # seconds between looks at it
+
+
+class _UnknownError(ConfigurationError):
+    """The database is at a revision that is not ours."""
 
 
 async def migrate(
@@ -50,18 +55,20 @@ async def migrate(
     alembic.ini are needed. A revision should take its locks quickly or not at all: a statement
     that waits for a lock longer than `lock` of the database's options fails, for all who come
     after it would wait too. SQLite's tables are `Database.create_all`'s. Raises ConfigurationError
-    for SQLite, and for a folder that cannot be read as revisions.
+    for SQLite, for a folder that cannot be read as revisions, for one that fails, for a database at
+    a revision that the folder does not have, and where `Database.start` does.
     """
     patience = seconds("wait", wait)
-    script = _script(versions)
+    script = read_revisions(versions)
     async with _connected(database, seconds("statement", statement)) as connection:
         end = clock.monotonic() + patience
         while not await _locked(connection):
             if clock.monotonic() >= end:
                 raise unavailable(database.name, "is being migrated by another process")
             await clock.sleep(_LOOK)
+        place = f"{database.name} ({database.server})"
         # The lock is the session's: it ends with the connection, whatever happens.
-        return await connection.run_sync(lambda sync: _upgrade(sync, script))
+        return await connection.run_sync(lambda sync: _upgrade(sync, script, place))
 
 
 async def check_migrated(
@@ -73,7 +80,7 @@ async def check_migrated(
     (a roll-back of the service) passes: migrations must bear the version before them anyway, while
     replicas are replaced one by one.
     """
-    script = _script(versions)
+    script = read_revisions(versions)
     async with database.read() as tx:
         there = await tx.connection.run_sync(_heads)
     known = {revision.revision for revision in script.walk_revisions()}
@@ -87,19 +94,6 @@ async def check_migrated(
 
 def _heads(connection: Connection) -> Sequence[str]:
     return MigrationContext.configure(connection).get_current_heads()
-
-
-def _script(versions: str | os.PathLike[str]) -> ScriptDirectory:
-    folder = os.fspath(versions)
-    try:
-        script = ScriptDirectory(folder, version_locations=[folder])
-        heads = script.get_heads()
-    except CommandError as error:
-        raise ConfigurationError(f"no Alembic revisions in {folder}: {error}") from error
-    if len(heads) != 1:
-        found = ", ".join(heads) or "none"
-        raise ConfigurationError(f"{folder} must hold revisions with one head, not {found}")
-    return script
 
 
 @asynccontextmanager
@@ -117,8 +111,13 @@ async def _connected(database: Database, statement: float) -> AsyncIterator[Asyn
     )
     translate(engine, lambda context: translated(database.name, server.shown, context))
     try:
-        async with engine.connect() as connection:
+        connection = engine.connect()
+        with refusals():
+            await connection.start()
+        try:
             yield connection
+        finally:
+            await connection.close()
     finally:
         await engine.dispose()
 
@@ -129,19 +128,54 @@ async def _locked(connection: AsyncConnection) -> bool:
     return bool(taken.scalar_one())
 
 
-def _upgrade(connection: Connection, script: ScriptDirectory) -> list[str]:
+def _upgrade(connection: Connection, script: ScriptDirectory, place: str) -> list[str]:
     ran: list[str] = []
+    planned: list[str] = []
 
     def steps(revision: Any, _context: MigrationContext) -> Any:
-        return script._upgrade_revs("head", revision)  # noqa: SLF001 - as alembic.command does
+        found = script._upgrade_revs("head", revision)  # noqa: SLF001 - as alembic.command does
+        planned.extend(each.revision.revision for each in found)
+        return found
 
     def note(ctx: object, step: MigrationInfo, heads: object, run_args: object) -> None:
         ran.extend(step.up_revision_ids)
 
-    with EnvironmentContext(Config(), script, fn=steps, destination_rev="head") as environment:
+    with (
+        _told(place, script, planned, ran),
+        EnvironmentContext(Config(), script, fn=steps, destination_rev="head") as environment,
+    ):
+        _check_known(connection, script, place)
         environment.configure(
             connection=connection, transaction_per_migration=True, on_version_apply=note
         )
         with environment.begin_transaction():
             environment.run_migrations()
     return ran
+
+
+def _check_known(connection: Connection, script: ScriptDirectory, place: str) -> None:
+    """Raise ConfigurationError for a database whose revision is not one of ours."""
+    known = {revision.revision for revision in script.walk_revisions()}
+    unknown = [head for head in _heads(connection) if head not in known]
+    connection.rollback()  # or Alembic takes our look for a transaction that holds all revisions
+    if unknown:
+        raise _UnknownError(
+            f"{place} is migrated to {', '.join(unknown)}, which {script.dir} does not have: it is"
+            " another application's, or a newer version's, which needs no migration"
+        )
+
+
+@contextmanager
+def _told(
+    place: str, script: ScriptDirectory, planned: Sequence[str], ran: Sequence[str]
+) -> Iterator[None]:
+    """Raise ConfigurationError for what is wrong with a revision: it names it, and what stays."""
+    try:
+        yield
+    except (UnavailableError, TransactionConflictError, _UnknownError):
+        raise  # the next run may come through, or all is said
+    except Exception as error:
+        where = f" to {planned[len(ran)]}" if len(ran) < len(planned) else ""
+        found = trouble(error, Path(script.dir))
+        stays = f"; it stays at {ran[-1]}" if ran else ""
+        raise ConfigurationError(f"{place} cannot be migrated{where}: {found}{stays}") from error

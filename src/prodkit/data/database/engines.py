@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import Select, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from prodkit.errors import UnavailableError
+from prodkit.errors import ConfigurationError, UnavailableError
 
 #: Of errors that end a service at its start: waiting does not help, changing its settings does.
 REFUSED = "DATABASE_REFUSED"
@@ -21,16 +22,19 @@ TRANSLATED = "prodkit_translated"
 class Engines:
     """The engines of one database, and how many transactions each may have at a time.
 
-    `serializable` writes too. `probe` is a statement that only an intact database answers.
+    `serializable` writes too. `alone` and `reading_alone` run single statements, and begin no
+    transactions for them. `probe` is a SELECT that only an intact database answers.
     Engines may share their connections: then `readers` is None, and `writers` counts all.
     """
 
     writer: AsyncEngine
     serializable: AsyncEngine
     reader: AsyncEngine
+    alone: AsyncEngine
+    reading_alone: AsyncEngine
     writers: int
     readers: int | None
-    probe: str
+    probe: Select[Any]
     cleanup: Callable[[], None] = field(default=lambda: None)
 
     async def dispose(self) -> None:
@@ -61,3 +65,15 @@ def unavailable(
     if where:
         error.add_note(f"{name} ({where}) {trouble}")
     return error
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Raise ConfigurationError where a connection was refused and waiting cannot help."""
+    try:
+        yield
+    except UnavailableError as error:
+        if error.reason != REFUSED:
+            raise
+        notes: list[str] = getattr(error, "__notes__", [error.message])
+        raise ConfigurationError(notes[0]) from error  # which says where, too
