@@ -18,6 +18,8 @@ SHOP := examples/ecommerce
 RUN := $(BIN)/python -m
 # Compiled once, started many times: tests and demo start processes, and compiling takes them seconds.
 unexport PYTHONDONTWRITEBYTECODE
+# uv believes whom pip believes: a company's proxy is known to the system alone.
+export UV_SYSTEM_CERTS ?= true
 
 .PHONY: demo demo-full test test-slow cover mutants lint format types proto servers bench docs docs-serve lock clean help
 
