@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeAlias
 
 from sqlalchemy import CompoundSelect, CursorResult, Executable, MetaData, Select, inspect, text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from prodkit._tasks import complete
 from prodkit.clock import seconds
+from prodkit.data.database.alone import execute_alone, fetch_alone
 from prodkit.data.database.engines import Engines, refusals, unavailable
 from prodkit.data.database.postgres import postgres_engines
 from prodkit.data.database.postgres_options import PostgresOptions
@@ -22,6 +24,7 @@ from prodkit.data.database.sqlite import sqlite_engines
 from prodkit.data.database.transaction import Transaction, run_transaction
 from prodkit.errors import ConfigurationError
 
+_Run: TypeAlias = Callable[[Executable, Any], Awaitable[CursorResult[Any]]]
 _DEFAULTS = PostgresOptions()
 _BUSY = "is busy: no connection came free in time"
 
@@ -61,6 +64,8 @@ class Database:
         )
         self.writer = self._engines.writer
         self._reader = self._engines.reader
+        self._fetch = partial(fetch_alone, self._engines.reading_alone)
+        self._execute = partial(execute_alone, self._engines.alone)
         self._writing = asyncio.Semaphore(self._engines.writers)
         shared = self._engines.readers is None
         self._reading = self._writing if shared else asyncio.Semaphore(readers)
@@ -152,8 +157,7 @@ class Database:
         """
         if not isinstance(statement, Select | CompoundSelect):
             raise TypeError(f"fetch runs a SELECT; others belong into read(), not {statement!r}")
-        async with self._place(self._reading):
-            return await fetch_alone(self._engines.reading_alone, statement, parameters)
+        return await self._alone(self._fetch, self._reading, statement, parameters)
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement that may write, as a transaction of its own: one round trip.
@@ -165,29 +169,39 @@ class Database:
         """
         if isinstance(parameters, list | tuple):
             raise TypeError("execute runs one statement; several belong into transaction()")
-        async with self._place(self._writing):
-            return await execute_alone(self._engines.alone, statement, parameters)
+        return await self._alone(self._execute, self._writing, statement, parameters)
 
     @asynccontextmanager
     async def _open(
         self, engine: AsyncEngine, places: asyncio.Semaphore
     ) -> AsyncIterator[Transaction]:
-        async with self._place(places), run_transaction(engine, self.name) as transaction:
-            yield transaction
+        await self._enter(places)
+        try:
+            async with run_transaction(engine, self.name) as transaction:
+                yield transaction
+        except PoolTimeoutError as error:
+            raise unavailable(self.name, _BUSY) from error
+        finally:
+            places.release()
 
-    @asynccontextmanager
-    async def _place(self, places: asyncio.Semaphore) -> AsyncIterator[None]:
+    async def _alone(
+        self, run: _Run, places: asyncio.Semaphore, statement: Executable, parameters: Any
+    ) -> CursorResult[Any]:
+        await self._enter(places)
+        try:
+            return await run(statement, parameters)
+        except PoolTimeoutError as error:
+            raise unavailable(self.name, _BUSY) from error
+        finally:
+            places.release()
+
+    async def _enter(self, places: asyncio.Semaphore) -> None:
         """Wait for a place; the pool's own wait can swallow a cancellation on Python 3.11."""
         try:
             async with asyncio.timeout(self._wait):
                 await places.acquire()
         except TimeoutError as error:
             raise unavailable(self.name, _BUSY) from error
-        try:
-            with _translated(self.name):
-                yield
-        finally:
-            places.release()
 
 
 def _open(
@@ -197,11 +211,3 @@ def _open(
         return None, sqlite_engines(url, name=name, readers=readers, wait=wait)
     server = Server(url, postgres, name=name)
     return server, postgres_engines(server, postgres, name=name, wait=wait)
-
-
-@contextmanager
-def _translated(name: str) -> Iterator[None]:
-    try:
-        yield
-    except PoolTimeoutError as error:
-        raise unavailable(name, _BUSY) from error

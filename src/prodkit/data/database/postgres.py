@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, literal, select
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -29,13 +29,16 @@ def postgres_engines(
     )
     translate(engine, lambda context: translated(name, server.shown, context))
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
     return Engines(
         writer=engine,
         serializable=engine.execution_options(isolation_level="SERIALIZABLE"),
         reader=_reading(engine),
+        alone=alone,
+        reading_alone=alone,
         writers=options.pool + options.overflow,
         readers=None,
-        probe="SELECT 1",
+        probe=select(literal(1)),
     )
 
 

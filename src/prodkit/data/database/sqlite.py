@@ -11,11 +11,12 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, func, select, table
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
+from prodkit.data.database.alone import ALONE
 from prodkit.data.database.engines import Engines, translate, unavailable
 from prodkit.errors import ConfigurationError
 
@@ -56,10 +57,12 @@ def sqlite_engines(path: str, *, name: str, readers: int, wait: float) -> Engine
         writer=writer,
         serializable=writer,  # a database with one writer is
         reader=reader,
+        alone=writer.execution_options(**{ALONE: True}),
+        reading_alone=reader.execution_options(**{ALONE: True}),
         writers=1,
         readers=readers,
         # Reads the file, as a constant would not.
-        probe="SELECT count(*) FROM sqlite_master",
+        probe=select(func.count()).select_from(table("sqlite_master")),
         cleanup=(lambda: None) if folder is None else folder.cleanup,
     )
 
@@ -89,7 +92,8 @@ def _engine(
 
     @event.listens_for(engine.sync_engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+        if not connection.get_execution_options().get(ALONE):
+            connection.exec_driver_sql(begin)
 
     return engine
 
