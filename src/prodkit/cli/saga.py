@@ -84,11 +84,17 @@ def show(id_: Id, database: Where, as_json: Json = False) -> None:
 
 
 @app.command()
-def retry(id_: Id, database: Where) -> None:
-    """Have a saga go on now that waits, needs attention or was abandoned; attempts at zero."""
+def retry(
+    id_: Id,
+    database: Where,
+    abandoned: Annotated[
+        bool, typer.Option("--abandoned", help="Bring it back, although somebody gave it up.")
+    ] = False,
+) -> None:
+    """Have a saga go on now that waits or needs attention; attempts at zero."""
 
     async def again(desk: SagaDesk) -> None:
-        await desk.retry(id_)
+        await desk.retry(id_, abandoned=abandoned)
         typer.echo(f"retried {printable(id_)}")
 
     _run(database, again)

@@ -147,7 +147,10 @@ def test_what_is_abandoned_rests_until_it_is_retried(saga, path):
     assert (record.status, record.progress.reason) == (SagaStatus.ABANDONED, "paid in cash")
     assert ids(saga("list", "-s", "abandoned")) == ["late"]
     undone.append("the trouble")
-    saga("retry", "late")
+    for words in (("retry", "late"), ("abandon", "late", "-r", "mine")):
+        (line,) = saga(*words, code=1)
+        assert line.startswith("saga late was abandoned: paid in cash")
+    saga("retry", "late", "--abandoned")
     assert asyncio.run(run_to_rest(path, "late")).status is SagaStatus.COMPLETED
 
 

@@ -77,14 +77,15 @@ class SagaDesk:
         async with self._database.read() as tx:
             return await self._get(tx, id_)
 
-    async def retry(self, id_: str) -> None:
+    async def retry(self, id_: str, *, abandoned: bool = False) -> None:
         """Have a saga go on now from where it stands, attempts at zero.
 
-        One that waits, needs attention or was abandoned. Raises NotFoundError, AbortedError, and
-        FailedPreconditionError for one that runs or is done.
+        One that waits or needs attention, and with `abandoned` one that was given up: whoever did
+        may have settled it by hand. Raises NotFoundError, AbortedError, and FailedPreconditionError
+        for one that runs or is done.
         """
         async with self._database.transaction() as tx:
-            found = (await self._at_rest(tx, id_)).record
+            found = (await self._at_rest(tx, id_, abandoned=abandoned)).record
             await self._change(tx, found, status=sagas.c.phase)
 
     async def abandon(self, id_: str, reason: str, *, compensate: bool = False) -> None:
@@ -104,11 +105,17 @@ class SagaDesk:
                 values["phase"] = status.value
             await self._change(tx, found, **values)
 
-    async def _at_rest(self, tx: Transaction, id_: str) -> KeptSaga:
+    async def _at_rest(self, tx: Transaction, id_: str, *, abandoned: bool = False) -> KeptSaga:
         found = await self._get(tx, id_)
         one = found.record
         if one.status in _DONE:
             raise FailedPreconditionError(f"saga {id_} is {one.status.value}", reason="SAGA_DONE")
+        if one.status is SagaStatus.ABANDONED and not abandoned:
+            raise FailedPreconditionError(
+                f"saga {id_} was abandoned: {one.progress.reason}; `retry --abandoned` brings it"
+                " back",
+                reason="SAGA_ABANDONED",
+            )
         if one.lease_left > 0:
             raise FailedPreconditionError(
                 f"saga {id_} is being run by {one.owner}; its lease ends in {one.lease_left:.0f} s"

@@ -141,3 +141,21 @@ async def test_the_abandoned_are_not_counted_and_are_purged(runner, desk, databa
 async def test_a_reason_is_asked_for(runner, desk):
     with pytest.raises(ConfigurationError):
         await desk.abandon("s1", "")
+
+
+async def test_what_one_operator_gave_up_another_brings_back_only_knowingly(runner, desk, trouble):
+    await runner.drive("s1", within=1)
+    await desk.abandon("s1", "paid back by hand")
+    late = (
+        desk.retry("s1"),
+        desk.abandon("s1", "mine"),
+        desk.abandon("s1", "mine", compensate=True),
+    )
+    for change in late:
+        with pytest.raises(FailedPreconditionError, match="was abandoned: paid back by hand") as no:
+            await change
+        assert no.value.reason == "SAGA_ABANDONED"
+    assert (await desk.get("s1")).record.progress.reason == "paid back by hand"
+    trouble.error = None
+    await desk.retry("s1", abandoned=True)
+    assert (await runner.drive("s1", within=1)).status is SagaStatus.COMPLETED
