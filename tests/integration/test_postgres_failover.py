@@ -120,10 +120,18 @@ async def test_a_primary_that_became_read_only_is_left(table, pair):
         await eventually(lambda: put(database, 2))
 
 
-async def test_a_commit_that_the_standby_does_not_have_is_not_acknowledged_nor_seen(table, pair):
+async def put_alone(database, number):
+    await database.execute(insert(ROWS).values(id=number))
+
+
+@pytest.mark.parametrize("put", [put, put_alone])
+async def test_a_commit_that_the_standby_does_not_have_is_not_acknowledged_nor_seen(
+    table, pair, put
+):
     """Giving up on it must not cancel it: the server would show it to others, who believe it."""
     primary, standby = pair
     async with opened(primary.dsn, statement=0.3, pool=4) as database:
+        await database.execute(ROWS.delete())
         await put(database, 100)
         standby.pause()
         try:

@@ -159,10 +159,21 @@ async def test_whoever_gives_up_on_a_hung_server_leaves_at_once(server):
         await database.ping()
 
 
-async def test_a_kill_under_load_loses_nothing_that_was_acknowledged(server):
+async def put(database, number):
+    async with database.transaction() as tx:
+        await tx.execute(insert(ROWS).values(id=number))
+
+
+async def put_alone(database, number):
+    await database.execute(insert(ROWS).values(id=number))
+
+
+@pytest.mark.parametrize("put", [put, put_alone])
+async def test_a_kill_under_load_loses_nothing_that_was_acknowledged(server, put):
     """The server dies (kill -9) and comes back; the service is the same all the time."""
     acknowledged, errors = [], []
     async with opened(server.dsn) as database:
+        await database.execute(ROWS.delete())
         numbers = iter(range(1000, 1_000_000))
         stopping = False
 
@@ -170,8 +181,7 @@ async def test_a_kill_under_load_loses_nothing_that_was_acknowledged(server):
             while not stopping:
                 number = next(numbers)
                 try:
-                    async with database.transaction() as tx:
-                        await tx.execute(insert(ROWS).values(id=number))
+                    await put(database, number)
                 except ServiceError as error:
                     errors.append(error)
                     await asyncio.sleep(0.02)

@@ -1,0 +1,65 @@
+"""How often a process waits for PostgreSQL: what each operation asks of it."""
+
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, update
+
+from prodkit.data.database import Database
+
+sys.path.insert(0, str(Path(__file__).parent))
+from wire import wired
+
+pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("postgres")]
+
+METADATA = MetaData()
+ROWS = Table("tripped", METADATA, Column("id", Integer, primary_key=True), Column("n", Integer))
+COUNT = select(func.count()).select_from(ROWS)
+
+
+@asynccontextmanager
+async def opened(url, *metadata):
+    async with wired(url) as (way, wire):
+        database = Database(way)
+        await database.start()
+        await database.create_all(METADATA, *metadata)
+        try:
+            yield database, wire
+        finally:
+            await database.stop()
+
+
+async def test_a_single_statement_takes_one(postgres_url):
+    async with opened(postgres_url) as (database, wire):
+        assert await wire.of(database.ping) == 1
+        assert await wire.of(lambda: database.fetch(COUNT)) == 1
+        assert await wire.of(lambda: database.execute(update(ROWS).values(n=1))) == 1
+
+
+async def test_a_transaction_takes_two_more_than_its_statements(postgres_url):
+    async with opened(postgres_url) as (database, wire):
+
+        async def read():
+            async with database.read() as tx:
+                await tx.execute(COUNT)
+                await tx.execute(COUNT)
+
+        async def write():
+            async with database.transaction() as tx:
+                await tx.execute(insert(ROWS).values(n=1))
+
+        assert await wire.of(read) == 4
+        assert await wire.of(write) == 3
+
+
+async def test_a_transaction_in_which_nothing_is_asked_takes_none(postgres_url):
+    """Neither is a connection asked whether it lives, nor told to roll nothing back."""
+    async with opened(postgres_url) as (database, wire):
+
+        async def nothing():
+            async with database.read():
+                pass
+
+        assert await wire.of(nothing) == 0
