@@ -21,7 +21,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # uv believes whom pip believes: a company's proxy is known to the system alone.
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: demo demo-full test test-slow cover mutants lint format types proto servers bench docs docs-serve lock clean help
+.PHONY: demo demo-full test test-slow cover mutants lint format types proto example servers bench docs docs-serve lock clean help
 
 help: ## What can be done here
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -67,8 +67,12 @@ proto: $(READY) ## Compile the contracts
 	$(BIN)/prodkit proto src/prodkit/v1 --root src
 	$(BIN)/prodkit proto $(SHOP)/src/ecommerce --root $(SHOP)/src
 
+example: $(READY) ## The shop in examples/ anew, from templates/
+	$(BIN)/python tests/templates/example.py
+	$(BIN)/prodkit proto $(SHOP)/src/ecommerce --root $(SHOP)/src
+
 servers: ## The server binaries that the tests need
-	@sh requirements/servers.sh
+	@sh $(SHOP)/deploy/servers.sh
 
 bench: $(BENCH_READY) servers ## prodkit beside its floor and its peers; writes docs/benchmarks
 	$(BENCH)/bin/python -m benchmarks.http_stack

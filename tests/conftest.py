@@ -1,4 +1,4 @@
-"""What every test may ask for."""
+"""What every test may ask for, and one thing about which of them run in one process."""
 
 import importlib
 import shutil
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -44,6 +44,24 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     sys.path.insert(0, str(root))
     modules = ("library.v1.library_pb2", "library.v1.library_pb2_grpc", "library.librarian")
     return Library(root, *map(importlib.import_module, modules))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_make_scheduler() -> Iterator[Any]:
+    """Give the tests of the adapter for RabbitMQ to one process: it takes ten seconds to start."""
+    scheduler = yield
+    if scheduler is not None:  # the shop's own
+        scope_of = scheduler._split_scope
+        scheduler._split_scope = lambda nodeid: (
+            "amqp" if "/test_amqp.py::" in nodeid else scope_of(nodeid)
+        )
+    return scheduler
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with them; the shop's longest come before."""
+    items.sort(key=lambda item: "/test_amqp.py::" not in item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
--- One database a service; their tables are made by `ecommerce migrate`.
+-- One database a service; their tables are made by `migrate`.
 CREATE DATABASE shop_users;
 CREATE DATABASE shop_catalog;
 CREATE DATABASE shop_orders;

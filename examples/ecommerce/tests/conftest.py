@@ -8,15 +8,17 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadGroupScheduling
 
 _OVER_A_MESH = re.compile(r"/e2e/.*\[(local|grpc)\b")
-_ALONE = re.compile(r"(ecommerce/tests/chaos/|integration/test_amqp\.py)")
-_LONG = re.compile(r"/chaos/|/e2e/|/test_amqp\.py")
+_CHAOS = re.compile(r"tests/chaos/")
+_LONG = re.compile(r"tests/(chaos|e2e)/")
 _OVER_ENGINES = re.compile(r"/e2e/(test_(engines|full)\w*\.py|.*\[(engines|fleet)\b)")
+#: The parameters of `shop`, and the fixtures, that start PostgreSQL, Redis and RabbitMQ.
+_ENGINES, _SERVERS = re.compile(r"\[(engines|fleet)\b"), {"servers", "postgres"}
 
 # Slow machines are busy, not wrong: no test of ours fails by time.
 settings.register_profile(
-    "prodkit", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+    "shop", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("prodkit")
+settings.load_profile("shop")
 
 
 @pytest.fixture
@@ -27,9 +29,8 @@ def anyio_backend() -> str:
 class OneShopPerMesh(LoadGroupScheduling):
     """Gives all tests over one mesh to one process, so that the shop they share starts once.
 
-    So it does with those over PostgreSQL, Redis and RabbitMQ, which start once; with the tests of
-    the adapter for RabbitMQ, which takes ten seconds to start; and with chaos, for what times a
-    shop and what starves one go badly together.
+    So it does with those over PostgreSQL, Redis and RabbitMQ, which start once; and with chaos, for
+    what times a shop and what starves one go badly together.
 
     Marks would say it too, but xdist 3.8 passes them on in a way that pytest 9.2 no longer reads.
     """
@@ -37,14 +38,24 @@ class OneShopPerMesh(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         if _OVER_ENGINES.search(nodeid):
             return "shop over engines"
-        if (alone := _ALONE.search(nodeid)) is not None:
-            return alone[1]
+        if _CHAOS.search(nodeid):
+            return "chaos"
         found = _OVER_A_MESH.search(nodeid)
         return super()._split_scope(nodeid) if found is None else f"shop over {found[1]}"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "servers: needs PostgreSQL, Redis, RabbitMQ or nginx; run by `make test-full`"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: begun last, it is what everybody waits for in the end."""
+    """Mark what needs servers, and begin with what takes longest: everybody waits for it."""
+    for item in items:
+        if _ENGINES.search(item.nodeid) or _SERVERS & set(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
     items.sort(key=lambda item: _LONG.search(item.nodeid) is None)
 
 

@@ -1,4 +1,4 @@
-"""`ecommerce` processes that start fast: forked from one that has imported everything already.
+"""Processes of the command that start fast: forked from one that has imported everything already.
 
 What is forked is a process like any other, to be stopped, killed and left alone; it only saves the
 two seconds of a processor that imports take, a hundred times over. That the command itself starts

@@ -1,4 +1,4 @@
-"""The shop on real engines, as `ecommerce demo-full` starts it."""
+"""The shop on real engines, as `demo-full` starts it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness import ROOT, Process, Shop, eventually
 
 
 class FullShop(Shop):
-    """One `ecommerce demo-full`, with all that is below it; `settings` reach every process."""
+    """One `demo-full`, with all that is below it; `settings` reach every process."""
 
     def __init__(self, folder: Path, **settings: object) -> None:
         super().__init__(folder, data_dir=folder, **settings)

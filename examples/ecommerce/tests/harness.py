@@ -59,7 +59,7 @@ def eventually(check: Callable[[], Any], *, within: float = 20.0, every: float =
 
 
 class Process:
-    """One `ecommerce` process; its output goes to a file in the folder."""
+    """One process of the command; its output goes to a file in the folder."""
 
     def __init__(self, command: str, folder: Path, env: dict[str, str], *options: str) -> None:
         self.log = folder / f"{command}-{secrets.token_hex(3)}.log"
@@ -167,7 +167,7 @@ class Shop:
             return False
 
     def run(self, *command: object, within: float = 120.0) -> tuple[int, str]:
-        """Run another `ecommerce` command on the same folder; return its exit code and words."""
+        """Run another command on the same folder; return its exit code and words."""
         name, *options = map(str, command)
         process = Process(name, self.folder, self.env, *options)
         try:

@@ -171,7 +171,7 @@ def test_42_who_may_call_what(shop: Shop, cast: Cast, method: MethodContract) ->
         for binding in method.bindings:
             path = binding.template.text
             for field, value in variables.items():
-                path = path.replace(f"{{{field}}}", value)
+                path = path.replace("{" + field + "}", value)
             answer = shop.api.request(binding.verb, path, json=body, headers=cast.headers[actor])
             says = f"{actor} {binding.verb} {path}: {answer.status_code} {answer.text}"
             refusals = expected(method, actor)

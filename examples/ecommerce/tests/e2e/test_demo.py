@@ -1,4 +1,4 @@
-"""`ecommerce demo` as a newcomer meets it, and what the commands say when they cannot start."""
+"""`demo` as a newcomer meets it, and what the commands say when they cannot start."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def env(tmp_path: Path) -> dict[str, str]:
     return kept | ports | {"SHOP_DATA_DIR": str(tmp_path / "var"), "SHOP_DRAIN_DELAY": "0"}
 
 
-def ecommerce(*arguments: str) -> list[str]:
+def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "ecommerce.cli", *arguments]
 
 
 def said(env: dict[str, str], *arguments: str) -> tuple[int, str, str]:
     """Return exit code, output and complaints of a command that ends by itself."""
     done = subprocess.run(
-        ecommerce(*arguments),
+        command(*arguments),
         cwd=ROOT,
         env=env,
         capture_output=True,
@@ -48,7 +48,7 @@ def said(env: dict[str, str], *arguments: str) -> tuple[int, str, str]:
 @pytest.fixture
 def demo(env: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
-        process = subprocess.Popen(ecommerce("demo"), cwd=ROOT, env=env, stdout=out, stderr=err)
+        process = subprocess.Popen(command("demo"), cwd=ROOT, env=env, stdout=out, stderr=err)
     try:
         yield process
     finally:

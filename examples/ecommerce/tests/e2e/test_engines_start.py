@@ -68,8 +68,8 @@ def faulty(servers: Servers, good: dict[str, object]) -> dict[str, dict[str, obj
     database = str(good["database_url"]).replace("//postgres", "//nobody:s3cret")
     return {
         "user": {"database_url": database},
-        "database": {"database_url": f"postgresql://postgres:s3cret@{postgres}/no_{{service}}"},
-        "postgres away": {"database_url": f"postgresql://shop:s3cret@{away}/shop_{{service}}"},
+        "database": {"database_url": f"postgresql://postgres:s3cret@{postgres}/no_" + "{service}"},
+        "postgres away": {"database_url": f"postgresql://shop:s3cret@{away}/shop_" + "{service}"},
         "schema": {"database_url": servers.database_url()},
         "broker user": {"broker_url": f"amqp://guest:s3cret@{rabbitmq}/"},
         "vhost": {"broker_url": f"amqp://guest:guest@{rabbitmq}/nowhere"},

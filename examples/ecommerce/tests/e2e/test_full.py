@@ -1,4 +1,4 @@
-"""`ecommerce demo-full`: the shop on real engines, its processes killed, its end complete."""
+"""`demo-full`: the shop on real engines, its processes killed, its end complete."""
 
 from __future__ import annotations
 

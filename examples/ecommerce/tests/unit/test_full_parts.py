@@ -1,10 +1,12 @@
-"""What `ecommerce demo-full` writes down for others to read: ports, variables, nginx."""
+"""What `demo-full` writes down for others to read: ports, variables, nginx."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from ecommerce.full import nginx
 from ecommerce.full.places import plan
@@ -46,12 +48,13 @@ def test_a_command_gets_what_all_are_told_and_then_what_it_alone_is(tmp_path: Pa
     assert (tmp_path / "env").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.servers
 def test_nginx_takes_its_configuration(tmp_path: Path) -> None:
     port, one, other = free_ports(3)
     gateways = [f"127.0.0.1:{one}", f"127.0.0.1:{other}"]
     path = nginx.write(tmp_path / "nginx", port=port, gateways=gateways)
     binary = nginx.binary()
-    assert binary is not None, "make servers installs it"
+    assert binary is not None, "it is not installed"
     tried = subprocess.run(
         [binary, "-t", "-e", "stderr", "-c", path], capture_output=True, text=True, check=False
     )

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The servers that tests and `make demo-full` start for themselves: installs what is missing where it may, or says what is.
+# The servers that tests and `make demo-full` start for themselves: installs what is missing where it may,
+# or says what is.
 set -eu
 
 missing=""

@@ -1,0 +1,1 @@
+"""`audit`: do the books balance? What the shop wrote down, beside what the world saw."""

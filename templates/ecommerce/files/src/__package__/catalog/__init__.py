@@ -1,0 +1,1 @@
+"""Catalog: products, and stock that is never sold twice."""

@@ -1,0 +1,1 @@
+"""How the database of catalog came to be, as Alembic revisions."""

@@ -1,0 +1,1 @@
+"""`demo-full`: the shop on real engines, a process per service, behind nginx."""

@@ -1,0 +1,1 @@
+"""The gateway: the public API over HTTP, made from the contract, and the pages beside it."""

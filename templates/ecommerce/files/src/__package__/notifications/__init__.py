@@ -1,0 +1,1 @@
+"""Notifications: what happened, told by mail, SMS or push, at least once."""

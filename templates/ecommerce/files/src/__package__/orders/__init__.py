@@ -1,0 +1,1 @@
+"""Orders: carts, prices, the order's life, and the checkout saga."""

@@ -1,0 +1,107 @@
+"""Checkout: the saga that turns a wish into a paid order, or leaves nothing behind."""
+
+from __future__ import annotations
+
+from prodkit.data.saga import CompensateError, Saga, SagaRunner, SagaStatus, Step, StepRun
+from prodkit.errors import FailedPreconditionError, UnavailableError
+
+from ..domain.order import Line, Order, PaymentStatus, Status
+from .fulfilment import Fulfilment
+from .placing import Placing, Wish, merged
+from .ports import Catalog, Payments, Work
+
+#: Seconds until a payment that is under way is looked at again; the order itself does not wait for
+#: that: payments confirms it.
+LOOK_AGAIN = 10.0
+
+
+class DeclinedError(FailedPreconditionError):
+    """The payment did not go through; the order is cancelled."""
+
+    reason = "PAYMENT_DECLINED"
+
+
+class CheckoutSteps:
+    """What the saga does, and undoes. The payment confirms the order when it is captured."""
+
+    def __init__(self, *, catalog: Catalog, payments: Payments, fulfilment: Fulfilment) -> None:
+        self._catalog = catalog
+        self._payments = payments
+        self._fulfilment = fulfilment
+        self.saga = Saga(
+            "checkout",
+            Step("reserve", self._reserve, self._cancel, timeout=5.0),
+            Step("pay", self._pay, timeout=10.0, attempts=250, wait_initial=0.5, wait_max=15.0),
+        )
+
+    async def _reserve(self, run: StepRun) -> None:
+        """Make sure of the stock: it was reserved before the saga was written."""
+        lines = [Line(line["product_id"], line["quantity"]) for line in run.state["lines"]]
+        await self._catalog.reserve(run.state["order_id"], lines)
+
+    async def _pay(self, run: StepRun) -> None:
+        order_id = run.state["order_id"]
+        payment = await self._payments.pay(order_id, run.state["handle"])
+        if payment.status == "captured":
+            order = await self._fulfilment.get(order_id)
+            if order.status is Status.CANCELLED:
+                raise CompensateError("the order was cancelled")
+            if order.status is not Status.PENDING:
+                return
+        if payment.status in ("failed", "refunded"):
+            await self._fulfilment.payment_stands(order_id, PaymentStatus.FAILED, payment.id)
+            raise CompensateError(payment.message or "the payment did not go through")
+        await self._fulfilment.payment_stands(order_id, PaymentStatus.PENDING, payment.id)
+        # Payments has waited already; whoever waits for the checkout need not wait again.
+        raise UnavailableError(
+            "the payment is under way", reason="PAYMENT_PENDING", retry_after=LOOK_AGAIN
+        )
+
+    async def _cancel(self, run: StepRun) -> None:
+        """Cancel the order: its event releases the stock, and refunds what was paid."""
+        try:
+            await self._fulfilment.cancel(run.state["order_id"], "the payment did not go through")
+        except FailedPreconditionError:
+            order = await self._fulfilment.get(run.state["order_id"])
+            if order.status is not Status.REFUNDED:
+                raise
+
+
+class Checkout:
+    """Begins checkouts and follows them; `patience` (seconds) is how long a caller waits."""
+
+    def __init__(
+        self, *, placing: Placing, steps: CheckoutSteps, runner: SagaRunner, patience: float
+    ) -> None:
+        self._placing = placing
+        self._steps = steps
+        self._runner = runner
+        self._patience = patience
+
+    async def begin(self, wish: Wish, handle: str) -> Order:
+        """Place the order and begin its saga, in one transaction."""
+        lines = [
+            {"product_id": line.product_id, "quantity": line.quantity}
+            for line in merged(wish.lines)
+        ]
+        state = {"order_id": wish.order_id, "handle": handle, "lines": lines}
+
+        async def ending(work: Work, order: Order) -> None:
+            await self._runner.begin(work.tx, self._steps.saga, order.id, state)
+
+        return await self._placing.place(wish, ending)
+
+    async def finish(self, order_id: str) -> tuple[str, str]:
+        """Follow the saga; return the payment's status and a word about it.
+
+        Raises DeclinedError where the payment did not go through.
+        """
+        record = await self._runner.drive(order_id, within=self._patience)
+        if record.status is SagaStatus.COMPLETED:
+            return "paid", ""
+        if record.status is SagaStatus.RUNNING:
+            return "pending", "the payment is under way and settles by itself"
+        raise DeclinedError(
+            "the payment did not go through, and the order is cancelled",
+            metadata={"order_id": order_id},
+        )

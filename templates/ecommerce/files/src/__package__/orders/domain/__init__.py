@@ -1,0 +1,1 @@
+"""What an order is and what it costs; knows no database and no wire."""

@@ -1,0 +1,1 @@
+"""How the database of orders came to be, as Alembic revisions."""

@@ -1,0 +1,1 @@
+"""Payments: authorize, capture, confirm the order; or give everything back."""

@@ -1,0 +1,1 @@
+"""How the database of payments came to be, as Alembic revisions."""

@@ -1,0 +1,1 @@
+"""`backup` and `restore`: all databases of the shop as of one instant."""

@@ -1,0 +1,1 @@
+"""Users: accounts, sessions, roles, and the tokens that the other services verify."""

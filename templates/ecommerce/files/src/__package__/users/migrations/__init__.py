@@ -1,0 +1,1 @@
+"""How the database of users came to be, as Alembic revisions."""
