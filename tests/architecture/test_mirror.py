@@ -13,8 +13,10 @@ SOURCE, TESTS = ROOT / "src" / "prodkit", ROOT / "tests"
 ELSEWHERE = {
     "_extras.py": "architecture/test_imports.py",
     "cli/*.py": "unit/cli/test_saga.py",
+    "cli/commands.py": "unit/cli/test_prodkit.py",
     "cli/migrate.py": "integration/test_postgres_migrations.py",
     "cli/proto.py": "unit/contract/test_compile.py",
+    "cli/questions.py": "unit/cli/test_new.py",
     "contract/*.py": "unit/contract/test_contract.py",
     "contract/json_*.py": "unit/contract/test_json_codec.py",
     "contract/well_known.py": "unit/contract/test_json_codec.py",

@@ -29,9 +29,9 @@ def ask(given: Mapping[str, object], fixed: Collection[str]) -> dict[str, object
             if wanted and option not in answers and option not in fixed:
                 answers[option] = _prompt(option, question)
         if "deploy" not in answers and "deploy" not in fixed:
-            answers["deploy"] = typer.confirm("With files to deploy it", default=False, err=True)
+            answers["deploy"] = typer.confirm("With files to deploy it", default=False)
     except typer.Abort:
-        typer.echo(err=True)  # the question stands there without its answer
+        typer.echo()  # the question stands there without its answer
         raise ConfigurationError(
             "the input ended before the last question: use --defaults, or the options"
         ) from None
@@ -52,7 +52,6 @@ def _prompt(option: str, question: str) -> object:
         f"{question} ({', '.join(CHOICES[option])})",
         default=CHOICES[option][0],
         value_proc=_again(words if option == "speaks" else one),
-        err=True,  # what is printed is the result
     )
 
 

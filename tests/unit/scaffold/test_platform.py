@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from prodkit.errors import ConfigurationError
+from prodkit.scaffold.answers import Answers
+from prodkit.scaffold.platform import Platform, TemplateError, read_platform
+
+
+def read(tmp_path, text):
+    (tmp_path / "platform.toml").write_text(text)
+    return read_platform(tmp_path / "platform.toml")
+
+
+def test_a_template_without_one_fixes_nothing(tmp_path):
+    platform = read_platform(tmp_path / "platform.toml")
+    assert platform == Platform()
+    answers = Answers(name="a", state="postgres")
+    assert platform.settle(answers) == answers
+
+
+def test_what_it_fixes_stands_instead_of_the_users_answers(tmp_path):
+    platform = read(tmp_path, '[answers]\nspeaks = ["events"]\nbroker = "rabbitmq"\n')
+    settled = platform.settle(Answers(name="a", state="none"))
+    assert (settled.speaks, settled.broker, settled.state) == (("events",), "rabbitmq", "none")
+
+
+def test_services_leave_out_files_of_theirs(tmp_path):
+    text = '[project]\nwithout = ["x"]\n[[services]]\nname = "users"\nwithout = ["__service__/a"]\n'
+    platform = read(tmp_path, text)
+    assert platform.services == ("users",)
+    assert platform.without == {"x", "users/a"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("title =", "TOMLDecodeError"),
+        ("colour = 1", "unknown: colour; known: answers, prefix, project"),
+        ("answers = 1", "answers must be a table"),
+        ("[answers]\nname = 'x'", "unknown: name"),
+        ("[project]\nwithout = 'x'", "without must be a list of strings"),
+        ("services = 1", r"services must be tables, \[\[services\]\]"),
+        ("[[services]]\nwithout = []", "KeyError.*name"),
+        ("[[services]]\nname = 'a'\nwith = []", "unknown: with"),
+    ],
+)
+def test_a_wrong_one_is_told_with_its_place(tmp_path, text, said):
+    with pytest.raises(TemplateError, match=rf"platform\.toml: .*{said}"):
+        read(tmp_path, text)
+
+
+def test_an_answer_that_nobody_could_give_is_no_platforms(tmp_path):
+    platform = read(tmp_path, '[answers]\nstate = "mysql"\n')
+    with pytest.raises(ConfigurationError, match="not 'mysql'"):
+        platform.settle(Answers(name="a"))
