@@ -20,7 +20,7 @@ from ecommerce.settings import ShopSettings
 
 #: Where the tables of each service are.
 MODULES = {name: f"ecommerce.{name}.tables" for name in SERVICES} | {
-    "orders": "ecommerce.orders.adapters.tables"
+    "orders": "ecommerce.orders.adapters.tables",
 }
 #: What Alembic does not compare: conditions of indexes and of columns.
 DETAILS = """

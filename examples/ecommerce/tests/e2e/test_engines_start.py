@@ -52,7 +52,8 @@ FAULTS = {
     "schema": (
         2,
         "users database (postgresql://postgres@{postgres}/shop",
-        "is migrated to nothing, not to 0001: run `ecommerce migrate` before the service starts",
+        "is migrated to nothing, not to 0001:",
+        "run `ecommerce migrate` before the service starts",
     ),
     "broker user": (2, "RabbitMQ at {rabbitmq} refuses user 'guest' or the password"),
     "vhost": (2, "RabbitMQ at {rabbitmq} does not open the virtual host 'nowhere' for user"),

@@ -23,7 +23,14 @@ from ecommerce.orders.adapters.repository import SqlOrders
 from ecommerce.orders.adapters.tables import metadata as order_tables
 from ecommerce.orders.application.fulfilment import Fulfilment
 from ecommerce.orders.domain.money import Money
-from ecommerce.orders.domain.order import Address, Item, Order, PaymentStatus, Status, Totals
+from ecommerce.orders.domain.order import (
+    Address,
+    Item,
+    Order,
+    PaymentStatus,
+    Status,
+    Totals,
+)
 from ecommerce.payments import repository
 from ecommerce.payments.means import Means
 from ecommerce.payments.metrics import PaymentMetrics

@@ -7,7 +7,11 @@ from prodkit.errors import UnavailableError
 from prodkit.messaging.event import Event
 from prodkit.pipeline import Pipeline
 
-from ecommerce.notifications.dispatch import LEASE, LONGEST_WAIT, MAX_ATTEMPTS
+from ecommerce.notifications.dispatch import (
+    LEASE,
+    LONGEST_WAIT,
+    MAX_ATTEMPTS,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,9 @@ from prodkit.errors import InvalidArgumentError, UnavailableError
 from prodkit.messaging.event import Event
 from shop_doubles import calling, counted
 
-from ecommerce.contract.notifications.v1 import notifications_pb2 as pb
+from ecommerce.contract.notifications.v1 import (
+    notifications_pb2 as pb,
+)
 from ecommerce.notifications.messages import TEXTS, text_for
 
 pytestmark = pytest.mark.anyio

@@ -12,9 +12,15 @@ from prodkit.errors import FailedPreconditionError
 from shop_doubles import opened
 from sqlalchemy import insert
 
-from ecommerce.orders.adapters.repository import SqlDiscounts, SqlOrders
+from ecommerce.orders.adapters.repository import (
+    SqlDiscounts,
+    SqlOrders,
+)
 from ecommerce.orders.adapters.tables import discounts, metadata
-from ecommerce.orders.application.checkout import Checkout, CheckoutSteps
+from ecommerce.orders.application.checkout import (
+    Checkout,
+    CheckoutSteps,
+)
 from ecommerce.orders.application.fulfilment import Fulfilment
 from ecommerce.orders.application.placing import Placing, Wish
 from ecommerce.orders.application.ports import PaymentState, Product

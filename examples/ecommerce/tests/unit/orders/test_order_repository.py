@@ -6,7 +6,10 @@ import pytest
 from prodkit.errors import InvalidArgumentError
 from shop_doubles import counted
 
-from ecommerce.orders.adapters.repository import SqlCarts, SqlDiscounts
+from ecommerce.orders.adapters.repository import (
+    SqlCarts,
+    SqlDiscounts,
+)
 from ecommerce.orders.domain.order import Line, PaymentStatus, Status
 
 pytestmark = pytest.mark.anyio

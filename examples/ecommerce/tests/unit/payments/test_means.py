@@ -3,7 +3,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prodkit.errors import InvalidArgumentError
 
-from ecommerce.contract.payments.v1.payments_pb2 import PaymentDetails
+from ecommerce.contract.payments.v1.payments_pb2 import (
+    PaymentDetails,
+)
 from ecommerce.payments.means import REQUIRED, means_of, passes_luhn
 
 CARD = {

@@ -3,7 +3,12 @@
 import pytest
 from prodkit.errors import ConfigurationError, UnavailableError
 
-from ecommerce.recovery.postgres_url import PostgresUrl, finish, program, start
+from ecommerce.recovery.postgres_url import (
+    PostgresUrl,
+    finish,
+    program,
+    start,
+)
 
 
 @pytest.mark.parametrize(
