@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from prodkit import __version__
-from prodkit.cli import dlq, saga
+from prodkit.cli import add, dlq, saga
 from prodkit.cli.commands import Commands
 from prodkit.cli.migrate import migrate
 from prodkit.cli.new import new
 from prodkit.cli.proto import proto
+from prodkit.cli.update import update
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command()(new)
+app.add_typer(add.app, name="add")
+app.command()(update)
 app.command()(proto)
 app.command()(migrate)
 app.add_typer(dlq.app, name="dlq")
