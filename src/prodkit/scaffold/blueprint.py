@@ -17,6 +17,8 @@ from prodkit.scaffold.platform import Platform, TemplateError, read_platform
 #: The ending of what is rendered; all else is copied.
 RENDERED = ".jinja"
 _BASE = "base"
+#: The template that is the skeleton and one service, and no more.
+_SKELETON = "service"
 _IGNORED = frozenset({"__pycache__", ".DS_Store"})
 
 
@@ -42,13 +44,15 @@ def templates() -> Path:
     """Return the root of the templates: in the package, or beside the source where it lies."""
     package = Path(prodkit.__file__).parent
     for folder in (package / "templates", package.parents[1] / "templates"):
-        if (folder / "project").is_dir():
+        if folder.is_dir():
             return folder
     raise TemplateError(f"{package} has no templates: prodkit is not installed whole")
 
 
 def platform_of(template: str, *, root: Path | None = None) -> Platform:
-    """Return what a template fixes."""
+    """Return what a template fixes; the skeleton alone, a service, fixes nothing."""
+    if template == _SKELETON:
+        return Platform()
     return read_platform((root or templates()) / template / "platform.toml")
 
 
@@ -79,8 +83,10 @@ def draw(answers: Answers, *, root: Path | None = None) -> Blueprint:
     features = features_of(answers)
     context = _context(answers, platform, features)
     skeleton = _unique(_skeleton(root, features, context, _services(answers, platform)))
-    files = _files(root / answers.template / "files", context) if platform.services else ()
-    whole = _unique((*_without(skeleton, platform, context), *files))
+    own = (
+        () if answers.template == _SKELETON else _files(root / answers.template / "files", context)
+    )
+    whole = _unique((*_without(skeleton, platform, context), *own))
     return Blueprint(answers, frozenset(platform.answers), whole)
 
 

@@ -34,16 +34,14 @@ class Platform:
 
 
 def read_platform(file: Path) -> Platform:
-    """Return what `platform.toml` says; that of a template without one is empty."""
-    if not file.is_file():
-        return Platform()
+    """Return what a `platform.toml` says; raise TemplateError where it is wrong."""
     try:
         told = tomllib.loads(file.read_text("utf-8"))
         return _platform(told)
-    except (tomllib.TOMLDecodeError, AttributeError, KeyError, TypeError) as error:
-        raise TemplateError(f"{file}: {error!r}") from error
     except TemplateError as error:
         raise TemplateError(f"{file}: {error}") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise TemplateError(f"{file}: {error!r}") from error
 
 
 def _platform(told: dict[str, object]) -> Platform:

@@ -124,6 +124,11 @@ def test_what_python_leaves_behind_is_no_template(tmp_path):
     assert outputs(root) == ["a.py"]
 
 
+def test_a_template_that_is_not_there_is_no_empty_project(tmp_path):
+    with pytest.raises(TemplateError, match=r"ecommerce/platform\.toml: FileNotFoundError"):
+        draw(Answers(name="a", template="ecommerce"), root=plant(tmp_path, SERVICE))
+
+
 def test_every_combination_has_its_features():
     combinations = itertools.product(CHOICES["state"], CHOICES["limiter"], (True, False))
     for state, limiter, deploy in combinations:

@@ -12,11 +12,16 @@ def read(tmp_path, text):
     return read_platform(tmp_path / "platform.toml")
 
 
-def test_a_template_without_one_fixes_nothing(tmp_path):
-    platform = read_platform(tmp_path / "platform.toml")
+def test_a_platform_that_says_nothing_fixes_nothing(tmp_path):
+    platform = read(tmp_path, "")
     assert platform == Platform()
     answers = Answers(name="a", state="postgres")
     assert platform.settle(answers) == answers
+
+
+def test_one_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(TemplateError, match=r"nowhere\.toml: FileNotFoundError"):
+        read_platform(tmp_path / "nowhere.toml")
 
 
 def test_what_it_fixes_stands_instead_of_the_users_answers(tmp_path):
