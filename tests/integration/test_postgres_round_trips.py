@@ -2,12 +2,16 @@
 
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, update
 
 from prodkit.data.database import Database
+from prodkit.data.saga import store as saga_store
+from prodkit.data.saga.definition import Progress, SagaStatus
+from prodkit.data.saga.table import SagaRecord
 
 sys.path.insert(0, str(Path(__file__).parent))
 from wire import wired
@@ -63,3 +67,24 @@ async def test_a_transaction_in_which_nothing_is_asked_takes_none(postgres_url):
                 pass
 
         assert await wire.of(nothing) == 0
+
+
+async def test_a_saga_takes_one_for_each_thing_that_is_done_to_it(postgres_url):
+    async with opened(postgres_url, saga_store.metadata) as (database, wire):
+        store = saga_store.SagaStore(database, owner="me")
+        numbers = iter(range(1000))
+        saga = SagaRecord("", "s", Progress(SagaStatus.RUNNING, "a", {}), ("a", "b"))
+
+        async def begin():
+            nonlocal saga
+            saga = replace(saga, id=str(next(numbers)))
+            async with database.transaction() as tx:
+                await store.insert(tx, saga, lease=5)
+
+        assert await wire.of(begin) == 3
+        assert await wire.of(lambda: store.get(saga.id)) == 1
+        assert await wire.of(lambda: store.save(saga, saga.progress, lease=5)) == 1
+        assert await wire.of(lambda: store.acquire(saga.id, ["s"], 5)) == 1
+        assert await wire.of(lambda: store.due(["s"], 5)) == 1
+        assert await wire.of(store.counts) == 1
+        assert await wire.of(lambda: store.release(saga.id)) == 1

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Executable,
     Float,
     Table,
+    bindparam,
     literal,
     literal_column,
     text,
@@ -91,11 +92,24 @@ async def shared_time(tx: Transaction, clock: Clock) -> float:
 
 def time_expression(tx: Transaction, clock: Clock) -> ColumnElement[float]:
     """Return `shared_time` as a part of a statement, which costs no round trip."""
-    if tx.dialect != "postgresql":
-        return literal(clock.wall(), Float)
+    return literal(clock.wall(), Float) if tx.dialect != "postgresql" else now_of(tx.dialect)
+
+
+def now_of(dialect: str) -> ColumnElement[float]:
+    """Return `time_expression` for statements that are made once.
+
+    Where `now_values` has a value, it is the parameter `now`.
+    """
+    if dialect != "postgresql":
+        return bindparam("now", type_=Float)
     # Not clock_timestamp(): the planner takes that for different in each row, and no index helps.
     now = "CAST(extract(epoch FROM statement_timestamp()) AS double precision)"
     return literal_column(now, Float)
+
+
+def now_values(dialect: str, clock: Clock) -> dict[str, Any]:
+    """Return the parameters that a statement with `now_of` needs for that."""
+    return {} if dialect == "postgresql" else {"now": clock.wall()}
 
 
 @asynccontextmanager

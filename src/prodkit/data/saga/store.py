@@ -6,12 +6,14 @@ import json
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import and_, delete, func, or_, select, update
+from sqlalchemy import Executable, delete, select
 
 from prodkit.clock import SYSTEM_CLOCK, Clock
 from prodkit.data.database import Database, Transaction, time_expression
+from prodkit.data.database.transaction import now_values
 from prodkit.data.saga.definition import Progress, SagaStatus
-from prodkit.data.saga.table import ACTIVE, OVER, SagaRecord, columns, metadata, record, sagas
+from prodkit.data.saga.statements import COUNTS, EVICT, RELEASE, statements
+from prodkit.data.saga.table import OVER, SagaRecord, columns, metadata, record, sagas
 from prodkit.errors import AlreadyExistsError
 
 __all__ = ["SagaRecord", "SagaStore", "metadata", "sagas"]
@@ -29,6 +31,7 @@ class SagaStore:
         self.database = database
         self.owner = owner
         self._clock = clock
+        self._say = statements(database.dialect)
 
     def keeps(self, tx: Transaction) -> bool:
         """Say whether `tx` can write these rows: it is one of this database's."""
@@ -39,7 +42,6 @@ class SagaStore:
 
         Raises AlreadyExistsError.
         """
-        now = time_expression(tx, self._clock)
         row = {
             "id": new.id,
             "saga": new.saga,
@@ -47,55 +49,36 @@ class SagaStore:
             "fence": new.fence,
             "traceparent": new.traceparent,
             "request_id": new.request_id,
-            "created_at": now,
-            "updated_at": now,
             **columns(new.progress),
-            "next_attempt": now,
-            **self._lease(now, lease),
+            **self._lease(lease),
         }
-        if not await tx.insert_new(sagas, row):
+        done = await tx.execute(self._say.beginning[lease > 0], self._now(row))
+        if done.rowcount == 0:
             raise AlreadyExistsError(f"saga {new.id} has begun already")
 
     async def get(self, id_: str) -> SagaRecord | None:
         """Return one saga."""
-        async with self.database.read() as tx:
-            statement = select(sagas, self._now(tx)).where(sagas.c.id == id_)
-            row = (await tx.execute(statement)).one_or_none()
+        row = (await self.database.fetch(self._say.get, self._now({"key": id_}))).one_or_none()
         return None if row is None else record(row)
 
     async def due(self, names: Collection[str], limit: int) -> list[str]:
         """Return the ids of sagas that somebody should work on now, the most overdue first."""
-        async with self.database.read() as tx:
-            now = time_expression(tx, self._clock)
-            statement = (
-                select(sagas.c.id)
-                .where(_waits(now), sagas.c.lease_until <= now, sagas.c.saga.in_(names))
-                .order_by(sagas.c.next_attempt)
-                .limit(limit)
-            )
-            return list((await tx.execute(statement)).scalars())
+        values = self._now({"names": list(names), "rows": limit})
+        return list((await self.database.fetch(self._say.due, values)).scalars())
 
     async def acquire(self, id_: str, names: Collection[str], lease: float) -> SagaRecord | None:
         """Lease a saga that is due; None if it is not, or somebody else was faster.
 
         What this owner has leased before is free to it: it runs a saga once at a time.
         """
-        async with self.database.transaction() as tx:
-            now = time_expression(tx, self._clock)
-            free = or_(sagas.c.lease_until <= now, sagas.c.owner == self.owner)
-            statement = (
-                update(sagas)
-                .where(sagas.c.id == id_, sagas.c.saga.in_(names), _waits(now), free)
-                .values(fence=sagas.c.fence + 1, **self._lease(now, lease))
-            )
-            taken = await tx.execute(statement.returning(*sagas.c, self._now(tx)))
-            row = taken.one_or_none()
+        values = {"key": id_, "names": list(names), "by": self.owner, "lease": lease}
+        row = (await self.database.execute(self._say.acquire, self._now(values))).one_or_none()
         return None if row is None else record(row)
 
     async def save(self, held: SagaRecord, progress: Progress, *, lease: float) -> bool:
         """Record progress and go on for `lease` seconds, or let go; False if the lease was lost."""
-        async with self.database.transaction() as tx:
-            return await self._write(tx, held, progress, held.fence, lease)
+        statement, values = self._saving(held, progress, held.fence, lease)
+        return (await self.database.execute(statement, values)).rowcount > 0
 
     async def record(
         self, tx: Transaction, held: SagaRecord, progress: Progress, *, lease: float
@@ -104,29 +87,20 @@ class SagaStore:
 
         So that whoever does not hear whether `tx` was committed cannot write over it.
         """
-        return await self._write(tx, held, progress, held.fence + 1, lease)
+        statement, values = self._saving(held, progress, held.fence + 1, lease)
+        return (await tx.execute(statement, values)).rowcount > 0
 
     async def release(self, id_: str) -> None:
         """Give the lease back, so that others need not wait for its end."""
-        mine = (sagas.c.id == id_, sagas.c.owner == self.owner)
-        async with self.database.transaction() as tx:
-            await tx.execute(update(sagas).where(*mine).values(lease_until=0.0, owner=""))
+        await self.database.execute(RELEASE, {"key": id_, "by": self.owner})
 
     async def evict(self, owners: Collection[str]) -> None:
         """End the leases of `owners`, who are dead."""
-        held = (sagas.c.status.in_(ACTIVE), sagas.c.owner.in_(owners))
-        async with self.database.transaction() as tx:
-            await tx.execute(update(sagas).where(*held).values(lease_until=0.0, owner=""))
+        await self.database.execute(EVICT, {"owners": list(owners)})
 
     async def counts(self) -> dict[SagaStatus, int]:
         """Return how many sagas there are in each status that is not the end of the story."""
-        statement = (
-            select(sagas.c.status, func.count().label("number"))
-            .where(sagas.c.status.not_in(OVER))
-            .group_by(sagas.c.status)
-        )
-        async with self.database.read() as tx:
-            rows = (await tx.execute(statement)).all()
+        rows = (await self.database.fetch(COUNTS)).all()
         return {SagaStatus(row.status): row.number for row in rows}
 
     async def purge(self, tx: Transaction, age: float, limit: int) -> int:
@@ -143,31 +117,16 @@ class SagaStore:
         )
         return (await tx.execute(delete(sagas).where(sagas.c.id.in_(old)))).rowcount
 
-    async def _write(
-        self, tx: Transaction, held: SagaRecord, progress: Progress, fence: int, lease: float
-    ) -> bool:
-        now = time_expression(tx, self._clock)
-        done = await tx.execute(
-            update(sagas)
-            .where(sagas.c.id == held.id, sagas.c.fence == held.fence)
-            .values(
-                **columns(progress),
-                fence=fence,
-                next_attempt=now + progress.wait,
-                updated_at=now,
-                **self._lease(now, 0.0 if progress.rests else lease),
-            )
-        )
-        return done.rowcount > 0
+    def _saving(
+        self, held: SagaRecord, progress: Progress, fence: int, lease: float
+    ) -> tuple[Executable, dict[str, Any]]:
+        length = 0.0 if progress.rests else lease
+        values = {"key": held.id, "held": held.fence, "fence": fence, "wait": progress.wait}
+        values |= columns(progress) | self._lease(length)
+        return self._say.saving[length > 0], self._now(values)
 
-    def _lease(self, now: Any, length: float) -> dict[str, Any]:
-        if length == 0.0:
-            return {"owner": "", "lease_until": 0.0}
-        return {"owner": self.owner, "lease_until": now + length}
+    def _lease(self, length: float) -> dict[str, Any]:
+        return {"owner": self.owner, "lease": length} if length > 0 else {"owner": ""}
 
-    def _now(self, tx: Transaction) -> Any:
-        return time_expression(tx, self._clock).label("now")
-
-
-def _waits(now: Any) -> Any:
-    return and_(sagas.c.status.in_(ACTIVE), sagas.c.next_attempt <= now)
+    def _now(self, values: dict[str, Any]) -> dict[str, Any]:
+        return values | now_values(self.database.dialect, self._clock)
