@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -135,13 +136,24 @@ def _new(
     tree.check_empty(folder)
     files = render.render(_answered(plain, given, asking=asking))
     if dry_run:
-        typer.echo("\n".join(tree.lines(files, printable(str(folder)))))
+        _show(tree.lines(files, printable(str(folder))))
         return
     tree.write(files, folder)
     typer.echo(f"{plain.name}: {len(files)} files in {printable(str(folder))}")
     if git:
         _commit(folder, f"prodkit new {plain.name}")
-    typer.echo(f"next: cd {printable(shlex.quote(str(folder)))} && make demo")
+    there = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(str(folder))} && "
+    typer.echo(f"next: {printable(there)}make demo")
+
+
+def _show(lines: Iterable[str]) -> None:
+    """Write a tree, in plain characters where the terminal has no others."""
+    text = "\n".join(lines)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = text.translate(str.maketrans("├└│─", "|`|-"))
+    typer.echo(text)
 
 
 def _answered(plain: Answers, given: Mapping[str, object], *, asking: bool) -> Answers:

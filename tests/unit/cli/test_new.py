@@ -176,6 +176,22 @@ def test_a_dry_run_shows_the_tree_and_writes_nothing(folder):
     assert os.listdir(folder) == []
 
 
+def test_a_terminal_without_lines_gets_a_tree_too():
+    words = ["new", "shop", "--defaults", "--dry-run"]
+    done = CliRunner(charset="ascii").invoke(app, words)
+    assert done.output.splitlines()[-5:] == [
+        "    `-- shop/",
+        "        |-- __init__.py",
+        "        `-- shop/",
+        "            |-- __init__.py",
+        "            `-- web.py",
+    ]
+
+
+def test_in_the_folder_itself_there_is_nowhere_to_go(folder):
+    assert new("shop", "--defaults", "--into", ".").stdout.endswith("\nnext: make demo\n")
+
+
 def test_the_folder_may_be_another(folder):
     done = new("shop", "--defaults", "--into", "a b/c")
     assert done.stdout.splitlines()[-1] == "next: cd 'a b/c' && make demo"
