@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -227,6 +228,14 @@ def test_in_a_repository_the_commit_is_left_to_its_owner(folder):
     done = new("shop", "--defaults")
     assert "not committed: it lies in a repository already; `prodkit update`" in done.stdout
     assert not (folder / "shop/.git").exists()
+
+
+def test_no_network_is_needed(folder, monkeypatch):
+    def none(*arguments, **options):
+        raise AssertionError("somebody opens a socket")
+
+    monkeypatch.setattr(socket, "socket", none)
+    assert new("shop", "--defaults").exit_code == 0
 
 
 def test_what_git_cannot_do_is_told_and_the_project_stays(folder, monkeypatch):
