@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import reduce
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
@@ -20,6 +22,8 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from prodkit.service.mistyped import mistyped
 
 Environment = Literal["demo", "development", "test", "production"]
 S = TypeVar("S", bound="ServiceSettings")
@@ -106,8 +110,8 @@ def load_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
     """Return the settings of this process, or print what is wrong with them and exit with 2.
 
     Defaults < `<config_dir>/default.yaml` < `<config_dir>/<environment>.yaml` < environment
-    variables (`<PREFIX>PORT`, `<PREFIX>DATABASE__URL` for nested ones). Call it first: before
-    anything listens.
+    variables (`<PREFIX>PORT`, `<PREFIX>DATABASE__URL` for nested ones). A variable that is nearly
+    one of these is refused as a slip. Call it first: before anything listens.
     """
     try:
         return read_settings(cls, config_dir=config_dir)
@@ -120,16 +124,15 @@ def load_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
 def read_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
     """Return the settings as `load_settings` does; raise SettingsError where it would exit."""
     layers = _layers(cls, Path(config_dir))
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged = _merge(merged, layer.values)
+    merged = reduce(_merge, (layer.values for layer in layers))
+    slips = mistyped(cls.model_config.get("env_prefix", ""), cls.model_fields, os.environ)
     try:
         settings = cls(**merged)
     except ValidationError as error:
-        raise SettingsError([_problem(cls, layers, e) for e in error.errors()]) from None
+        raise SettingsError([*slips, *(_problem(cls, layers, e) for e in error.errors())]) from None
     unfit = _unfit_secrets(settings, layers) if settings.environment == "production" else []
-    if unfit:
-        raise SettingsError(unfit)
+    if slips or unfit:
+        raise SettingsError([*slips, *unfit])
     return settings
 
 
@@ -162,7 +165,7 @@ def _yaml(path: Path) -> _Layer:
     return _Layer(str(path), values)
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         here = merged.get(key)
