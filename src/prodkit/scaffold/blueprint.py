@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import prodkit
+from prodkit.errors import ConfigurationError
 from prodkit.scaffold.answers import Answers
 from prodkit.scaffold.dependency import INDEX, is_direct, requirement
 from prodkit.scaffold.names import names_of
@@ -24,11 +25,15 @@ _IGNORED = frozenset({"__pycache__", ".DS_Store"})
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One file: where it comes from, where it goes, and the names that it may use."""
+    """One file: where it comes from, where it goes, and the names that it may use.
+
+    `home` is the folder that bears the name of the service, where the file lies in one.
+    """
 
     source: Path
     output: str
     context: Mapping[str, object]
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +80,20 @@ def features_of(answers: Answers) -> dict[str, bool]:
 def draw(answers: Answers, *, root: Path | None = None) -> Blueprint:
     """Return what a project is made from.
 
-    Raises TemplateError where two sources make one file, or a template names what is not there.
+    Raises TemplateError where two sources make one file, or a template names what is not there,
+    and ConfigurationError for a service that has the name of a part of the project.
     """
     root = root or templates()
     platform = platform_of(answers.template, root=root)
     answers = platform.settle(answers)
     features = features_of(answers)
     context = _context(answers, platform, features)
-    skeleton = _unique(_skeleton(root, features, context, _services(answers, platform)))
+    frame = [
+        entry for layer in _layers(root / "project", features) for entry in _files(layer, context)
+    ]
+    services = list(_service_files(root / "service", features, context))
+    _check_names(frame, services)
+    skeleton = _unique((*frame, *services))
     own = (
         () if answers.template == _SKELETON else _files(root / answers.template / "files", context)
     )
@@ -115,17 +126,26 @@ def _context(
     }
 
 
-def _skeleton(
-    root: Path,
-    features: Mapping[str, bool],
-    context: Mapping[str, object],
-    services: tuple[str, ...],
+def _service_files(
+    folder: Path, features: Mapping[str, bool], context: Mapping[str, object]
 ) -> Iterator[Entry]:
-    for layer in _layers(root / "project", features):
-        yield from _files(layer, context)
-    for layer in _layers(root / "service", features):
+    services = context["services"]
+    assert isinstance(services, list)
+    for layer in _layers(folder, features):
         for service in services:
             yield from _files(layer, {**context, "service": service})
+
+
+def _check_names(frame: list[Entry], services: list[Entry]) -> None:
+    """Raise ConfigurationError for a service whose folder the project has for something else."""
+    taken = {parent.as_posix() for entry in frame for parent in Path(entry.output).parents}
+    taken |= {entry.output.removesuffix(".py") for entry in frame}
+    for entry in services:
+        if entry.home in taken:
+            raise ConfigurationError(
+                f"a service cannot be called {entry.context['service']}: the project has a part of"
+                f" that name, {entry.home}"
+            )
 
 
 def _layers(folder: Path, features: Mapping[str, bool]) -> Iterator[Path]:
@@ -146,8 +166,14 @@ def _files(layer: Path, context: Mapping[str, object]) -> Iterator[Entry]:
         folders[:] = sorted(set(folders) - _IGNORED)
         for name in sorted(set(names) - _IGNORED):
             source = Path(folder, name)
-            output = source.relative_to(layer).as_posix().removesuffix(RENDERED)
-            yield Entry(source, _placed(output, source, context), context)
+            path = source.relative_to(layer).as_posix().removesuffix(RENDERED)
+            before, home, _ = f"/{path}".partition("/__service__/")
+            yield Entry(
+                source,
+                _placed(path, source, context),
+                context,
+                _placed(f"{before}{home}".strip("/"), source, context) if home else "",
+            )
 
 
 def _placed(path: str, source: object, context: Mapping[str, object]) -> str:

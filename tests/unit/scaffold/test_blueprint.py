@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from planting import PLATFORM, SERVICE, plant
 
+from prodkit.errors import ConfigurationError
 from prodkit.scaffold import blueprint
 from prodkit.scaffold.answers import CHOICES, Answers
 from prodkit.scaffold.blueprint import draw, features_of, templates
@@ -110,6 +111,19 @@ def test_what_is_left_out_must_be_the_skeletons(tmp_path, left, said):
     root = plant(tmp_path, {"ecommerce/platform.toml": left, "ecommerce/files/mine": "", **SERVICE})
     with pytest.raises(TemplateError, match=said):
         draw(Answers(name="my-shop", template="ecommerce"), root=root)
+
+
+@pytest.mark.parametrize("name", ["kit", "settings", "nested"])
+def test_a_service_has_no_name_of_a_part_of_the_project(tmp_path, name):
+    package = "project/base/src/__package__"
+    frame = (f"{package}/kit/a.py", f"{package}/settings.py.jinja", f"{package}/nested/b/c.py")
+    files = dict.fromkeys(frame, "") | {"service/base/src/__package__/__service__/x.py": ""}
+    root = plant(tmp_path, files)
+    with pytest.raises(ConfigurationError) as refused:
+        outputs(root, services=("users", name))
+    assert str(refused.value).startswith(f"a service cannot be called {name}: the project has")
+    assert str(refused.value).endswith(f"src/my_shop/{name}")
+    assert "src/my_shop/b/x.py" in outputs(root, services=("b",))
 
 
 def test_a_platforms_own_file_does_not_hide_the_skeletons(tmp_path):
