@@ -8,13 +8,17 @@ from pathlib import Path
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from prodkit.errors import ConfigurationError
 
 
 class FileSpanExporter(SpanExporter):
     """Appends what a batch processor hands over."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        try:
+            self._file = path.open("a", encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(f"spans_file: {error}") from error
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write one line a span."""

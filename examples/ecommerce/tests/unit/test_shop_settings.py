@@ -37,6 +37,8 @@ def test_stock_is_not_held_for_ever():
         ("peers", '{"order": "127.0.0.1:7000"}', "there is no service order; known: users"),
         ("peers", '{"orders": "127.0.0.1"}', "orders: '127.0.0.1' is not HOST:PORT"),
         ("peers", "127.0.0.1:7000", "valid dictionary"),
+        ("sandbox_url", "provider:8081", "must be http://HOST:PORT or https://HOST"),
+        ("public_url", "http://", "must be http://HOST:PORT or https://HOST"),
         ("database_pool", "0", "greater than or equal to 1"),
         ("mesh", "http", "'local' or 'grpc'"),
     ],
@@ -88,3 +90,9 @@ def test_a_service_alone_may_name_its_database_itself(tmp_path):
     )
     assert build(settings, only=["orders"])
     assert "db:5432/orders" in repr(database(settings, "orders"))
+
+
+def test_spans_that_cannot_be_written_are_told_before_the_start(tmp_path):
+    settings = ShopSettings(data_dir=tmp_path / "var", spans_file=tmp_path)
+    with pytest.raises(ConfigurationError, match=f"spans_file: .*{tmp_path}"):
+        build(settings)

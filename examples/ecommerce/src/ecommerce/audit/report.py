@@ -50,8 +50,11 @@ async def _run(settings: ShopSettings, limit: float, patience: float) -> int:
 def _said(error: Exception) -> str:
     """Return one line; the note of an error, if it has one, says where."""
     notes: list[str] = getattr(error, "__notes__", [])
-    said = notes[0] if notes else str(error)
-    return said.partition("\n")[0] or type(error).__name__  # a time-out has no words
+    said = (notes[0] if notes else str(error)).partition("\n")[0]
+    said = said or type(error).__name__  # a time-out has no words
+    if isinstance(error, httpx2.RequestError):
+        return f"{error.request.url}: {said} (is the sandbox running?)"
+    return said
 
 
 def table(found: Sequence[Finding]) -> str:

@@ -13,7 +13,7 @@ from ..engines import check_placeholder
 from ..peers import SERVICES
 from ..settings import PLACEHOLDER, ShopSettings
 from . import manifest
-from .archive import private, writing
+from .archive import private, unfinished_beside, writing
 from .instant import Source, View, instant
 from .manifest import Manifest, Part
 from .postgres_dumps import PostgresSource
@@ -34,6 +34,10 @@ def backup(settings: ShopSettings, folder: Path, progress: Progress) -> Manifest
     Raises ConfigurationError, UnavailableError, and OSError for a disk that is full; then there is
     no `folder`.
     """
+    for each in unfinished_beside(folder):
+        progress.say(
+            f"unfinished, and holds personal data: {each}; remove it if no other backup is running"
+        )
     with sources(settings) as all_of, writing(folder) as unfinished, instant(all_of) as now:
         taken_at = now.at.isoformat(timespec="milliseconds")
         progress.say(f"backup of {taken_at}; nobody could write for {now.held * 1000:.0f} ms")

@@ -4,7 +4,8 @@ import pytest
 
 from ecommerce.audit import checks
 from ecommerce.audit.books import Books
-from ecommerce.audit.report import table
+from ecommerce.audit.report import run, table
+from ecommerce.settings import ShopSettings
 
 NOW = 1_000_000.0
 LONG_AGO, JUST_NOW = NOW - 1000, NOW - 1
@@ -98,3 +99,12 @@ def test_the_table_names_what_is_wrong():
     assert "mails     1 wrong" in shown
     assert "- order order-1: no mail" in shown
     assert shown.count("ok ") == 6
+
+
+def test_a_sandbox_that_is_away_is_told_with_its_address(tmp_path, capsys):
+    (tmp_path / "orders.db").touch()
+    settings = ShopSettings(data_dir=tmp_path, sandbox_port=1)
+    assert run(settings, limit=1.0, patience=0.0) == 2
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("audit: the books cannot be read: http://127.0.0.1:1/")
+    assert line.endswith("(is the sandbox running?)")

@@ -115,6 +115,28 @@ def test_a_backup_is_never_written_over_another(shop, tmp_path, progress):
     assert not list((tmp_path / "b").iterdir())
 
 
+@pytest.mark.parametrize("into", ["b", "b/"])
+def test_of_two_backups_into_one_folder_one_is_refused(shop, tmp_path, progress, monkeypatch, into):
+    def meanwhile(view, path, tell):
+        (tmp_path / "b").mkdir(exist_ok=True)
+        (tmp_path / "b" / "manifest.json").touch()
+        path.write_bytes(b"")
+
+    monkeypatch.setattr(sqlite_files.SqliteView, "save", meanwhile)
+    with pytest.raises(ConfigurationError, match="there already"):
+        backup(shop, tmp_path / into, progress)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "var"]
+
+
+def test_what_a_killed_backup_left_is_told(shop, tmp_path, progress):
+    left = tmp_path / ".a.unfinished-0123abcd"
+    left.mkdir()
+    backup(shop, tmp_path / "b", progress)
+    (line,) = [each for each in progress.said if str(left) in each]
+    assert line.startswith("unfinished, and holds personal data: ")
+    assert left.is_dir()  # another may be writing it now
+
+
 def test_a_shop_that_is_not_there_is_no_empty_backup(settings, tmp_path, progress):
     with pytest.raises(ConfigurationError, match=r"there is no .*broker\.db"):
         backup(settings, tmp_path / "b", progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from prodkit.errors import ConfigurationError
 from prodkit.service.settings import ServiceSettings
@@ -135,6 +136,14 @@ class ShopSettings(ServiceSettings):
     @classmethod
     def _redis(cls, url: SecretStr | None) -> SecretStr | None:
         return _parsed(url, parse_redis)
+
+    @field_validator("sandbox_url", "public_url", mode="after")
+    @classmethod
+    def _http(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError("must be http://HOST:PORT or https://HOST")
+        return url
 
     @field_validator("peers", mode="after")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
@@ -32,12 +33,28 @@ def writing(folder: Path) -> Iterator[Path]:
         for path in unfinished.iterdir():
             sync(path)
         sync(unfinished)
-        # Whatever came there meanwhile is not written over: only an empty folder would give way.
-        unfinished.rename(folder)
+        _name(unfinished, folder)
         sync(folder.parent)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
+
+
+def _name(unfinished: Path, folder: Path) -> None:
+    """Give it its name; what came there meanwhile is not written over, but an empty folder is."""
+    try:
+        unfinished.rename(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        raise ConfigurationError(
+            f"{folder} is there already, since this backup began: name another folder"
+        ) from error
+
+
+def unfinished_beside(folder: Path) -> list[Path]:
+    """Return what other backups write beside `folder` now, or left when they were killed."""
+    return sorted(folder.parent.glob(".*.unfinished-????????"))
 
 
 def private(path: Path) -> Path:
