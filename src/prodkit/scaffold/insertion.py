@@ -10,6 +10,8 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
+#: The name of an event; queues may be bound to patterns.
+_EVENT = re.compile(r"[\w-]+(\.([\w-]+|[*#]))+")
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -126,19 +128,23 @@ def _class(tree: ast.Module, name: str) -> ast.ClassDef:
 
 
 def _table(tree: ast.Module) -> ast.Dict:
-    """Return the one dict of the file, not within another, whose keys are all texts."""
-    found = [
-        each
-        for each in ast.walk(tree)
-        if isinstance(each, ast.Dict)
-        and each.keys
-        and all(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in each.keys)
-    ]
+    """Return the one dict of the file that leads from names of events to handlers."""
+    found = [each for each in ast.walk(tree) if isinstance(each, ast.Dict) and _handles(each)]
     if len(found) != 1:
-        raise PlaceError(
-            f"it holds {len(found) or 'no'} tables of event names, and should hold one"
-        )
+        raise PlaceError(f"it holds {len(found) or 'no'} tables of events, and should hold one")
     return found[0]
+
+
+def _handles(table: ast.Dict) -> bool:
+    keys = [each.value if isinstance(each, ast.Constant) else None for each in table.keys]
+    named = all(isinstance(key, str) and _EVENT.fullmatch(key) for key in keys)
+    return bool(keys) and named and all(_handler(each) for each in table.values)
+
+
+def _handler(value: ast.expr) -> bool:
+    if isinstance(value, ast.Call):
+        return len(value.args) == 1 and _handler(value.args[0])
+    return isinstance(value, ast.Name | ast.Attribute)
 
 
 def _order(statement: ast.ImportFrom) -> tuple[int, list[tuple[int, str]]]:

@@ -120,29 +120,31 @@ TABLE = 'def handlers(kit):\n    return {\n        "a.b": kit.once(on_a),  # it,
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
-        (TABLE, TABLE.replace("too\n", 'too\n        "c.d": kit.once(on_a)!,\n')),
+        (TABLE, TABLE.replace("too\n", 'too\n        "c.d": new(kit.once(on_a)),\n')),
         (
             TABLE.replace("),", ")"),
-            TABLE.replace("too\n", 'too\n        "c.d": kit.once(on_a)!,\n'),
+            TABLE.replace("too\n", 'too\n        "c.d": new(kit.once(on_a)),\n'),
         ),
-        ('T = {"ä": é}\n', 'T = {"ä": é, "c.d": é!}\n'),
-        ('T = {"ä": é, }\n', 'T = {"ä": é, "c.d": é!}\n'),
-        ('f({"a": 1,})\n', 'f({"a": 1, "c.d": 1!})\n'),
+        ('T = {"ä.b": é}\n', 'T = {"ä.b": é, "c.d": new(é)}\n'),
+        ('T = {"ä.b": é, }\n', 'T = {"ä.b": é, "c.d": new(é)}\n'),
+        ('f({"a.#": g(h),})\n', 'f({"a.#": g(h), "c.d": new(g(h))})\n'),
     ],
 )
 def test_an_entry_goes_to_the_end_of_its_table(text, wanted):
-    made = with_entry(text, "c.d", lambda last: f"{last} + 1")
-    assert made == wanted.replace("!", " + 1")
+    made = with_entry(text, "c.d", lambda last: f"new({last})")
+    assert made == wanted
     assert list(entries_of(made))[-1] == "c.d"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("T = {}\n", "it holds no tables of event names"),
-        ('T = {"a": 1}\nU = {"b": 2}\n', "it holds 2 tables of event names, and should hold one"),
-        ('T = {"c.d": 1}\n', r"c\.d is handled already"),
-        ('T = {\n    "a": (1)\n}\n', "do it by hand"),
+        ("T = {}\n", "it holds no tables of events"),
+        ('T = {"a": f}\n', "it holds no tables of events"),
+        ('T = {"a.b": 1}\n', "it holds no tables of events"),
+        ('T = {"a.b": f}\nU = {"b.c": f}\n', "it holds 2 tables of events, and should hold one"),
+        ('T = {"c.d": f}\n', r"c\.d is handled already"),
+        ('T = {\n    "a.b": (f)\n}\n', "do it by hand"),
     ],
 )
 def test_a_table_that_takes_no_entry_is_told(text, said):
@@ -154,7 +156,7 @@ PIECES = st.lists(
     st.sampled_from(
         [
             *("class A:\n", "    x = 1\n", "    def f(self): ...\n", "import c\n", "\\\n", "é"),
-            *('"""', "# {\n", "\n", "T = {", '"a": 1', ",", "}", "\n}\n", "\f", "\r\n"),
+            *('"""', "# {\n", "\n", "T = {", '"a.b": f', ",", "}", "\n}\n", "\f", "\r\n"),
             "from .a import b\n",
         ]
     ),
