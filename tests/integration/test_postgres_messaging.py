@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import asyncpg
 import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, update
 
+from prodkit.clock import SYSTEM_CLOCK
 from prodkit.data.database import Database, TransactionConflictError
 from prodkit.data.saga import Saga, SagaRunner, SagaStatus, Step
 from prodkit.data.saga import store as saga_store
@@ -167,6 +169,69 @@ async def test_relays_that_renew_at_once_agree(postgres_url):
         for _ in range(8):
             held = await asyncio.gather(*(renew(f"relay{number}") for number in range(6)))
         assert sorted(partition for each in held for partition in each) == list(range(16))
+
+
+async def test_what_was_taken_meanwhile_is_not_kept(postgres_url):
+    """Who keeps its partitions waits for who shares them out, and sees what came of that."""
+    async with Replica(postgres_url, Broker()).running(relay=False) as replica:
+        database = replica.database
+
+        async def keep():
+            return await outbox_leases.keep(database, "first", 16, 60.0, SYSTEM_CLOCK)
+
+        async def share_out(owner, wait=0.0):
+            async with database.transaction() as tx:
+                now = time.time()
+                held = await outbox_leases.renew(tx, owner, 16, now, now + 60)
+                await asyncio.sleep(wait)
+            return held
+
+        assert await keep() == frozenset()  # it has none yet
+        assert await share_out("first") == await keep() == set(range(16))
+        await database.execute(update(outbox_leases.leases).values(until=0.0))
+        assert await keep() == frozenset()  # they ended
+        await database.execute(update(outbox_leases.leases).values(until=time.time() + 60))
+        assert await keep() == set(range(16))
+        sharing = asyncio.create_task(share_out("second", wait=0.3))
+        await asyncio.sleep(0.1)
+        assert await keep() == frozenset()  # there are two now: it is to give some up
+        assert await sharing == frozenset()
+        await share_out("first")
+        await share_out("second")
+        mine = await keep()
+        await database.execute(
+            update(outbox_leases.leases)
+            .where(outbox_leases.leases.c.owner == "first")
+            .values(until=time.time() - 1)  # as if it had slept
+        )
+        sharing = asyncio.create_task(share_out("third", wait=0.3))
+        await asyncio.sleep(0.1)
+        kept = await keep()
+        taken = await sharing
+        assert mine & taken
+        assert not kept & taken
+
+
+async def test_relays_that_keep_and_share_out_at_once_never_hold_the_same(postgres_url):
+    async with Replica(postgres_url, Broker()).running(relay=False) as replica:
+        database, chance = replica.database, random.Random(5)
+
+        async def turn(owner):
+            kept = await outbox_leases.keep(database, owner, 16, 60.0, SYSTEM_CLOCK)
+            if kept and chance.random() < 0.5:
+                return kept
+            if chance.random() < 0.2:
+                async with database.transaction() as tx:
+                    await outbox_leases.leave(tx, owner)
+                return frozenset()
+            async with database.transaction() as tx:
+                now = time.time()
+                return await outbox_leases.renew(tx, owner, 16, now, now + 60)
+
+        for _ in range(15):
+            held = await asyncio.gather(*(turn(f"relay{number}") for number in range(4)))
+            found = sorted(partition for each in held for partition in each)
+            assert len(found) == len(set(found))
 
 
 async def test_the_backlog_tells_how_old_and_how_much(postgres_url):

@@ -12,6 +12,11 @@ from prodkit.data.database import Database
 from prodkit.data.saga import store as saga_store
 from prodkit.data.saga.definition import Progress, SagaStatus
 from prodkit.data.saga.table import SagaRecord
+from prodkit.data.unit_of_work import UnitOfWork
+from prodkit.messaging import outbox as outbox_tables
+from prodkit.messaging.event import Event
+from prodkit.messaging.outbox import Outbox
+from prodkit.messaging.relay import OutboxRelay
 
 sys.path.insert(0, str(Path(__file__).parent))
 from wire import wired
@@ -88,3 +93,37 @@ async def test_a_saga_takes_one_for_each_thing_that_is_done_to_it(postgres_url):
         assert await wire.of(lambda: store.due(["s"], 5)) == 1
         assert await wire.of(store.counts) == 1
         assert await wire.of(lambda: store.release(saga.id)) == 1
+
+
+class Broker:
+    """Takes everything."""
+
+    async def publish(self, messages, *, mandatory):
+        pass
+
+
+async def test_a_relay_takes_one_to_keep_its_partitions_one_to_look_and_one_to_mark(postgres_url):
+    async with opened(postgres_url, outbox_tables.metadata) as (database, wire):
+        outbox = Outbox("/orders")
+        relay = OutboxRelay(database, outbox, Broker())
+
+        async def renew():
+            relay._renew_at = 0.0
+            await relay._renew()
+            assert len(relay._partitions) == 16
+
+        async def report():
+            relay._report_at = 0.0
+            await relay._report()
+
+        async def publish():
+            async with UnitOfWork(database, outbox)() as work:
+                work.record(Event("order.created", "1", {}))
+            await relay._turn()
+
+        assert await wire.of(renew) == 1
+        assert await wire.of(report) == 1
+        relay._renew_at = relay._held_until = relay._report_at = float("inf")
+        assert await wire.of(relay._turn) == 1
+        assert await wire.of(publish) == 3 + 1 + 1
+        assert (await database.fetch(select(outbox_tables.outbox.c.sent_at))).scalars().all()

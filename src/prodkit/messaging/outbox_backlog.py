@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 
 from prodkit.clock import Clock
-from prodkit.data.database import Transaction
+from prodkit.data.database import Database
 from prodkit.messaging.outbox import outbox
+
+_WAITING = select(
+    func.count().label("pending"),
+    func.min(outbox.c.created_at).label("oldest"),
+    func.count().filter(outbox.c.attempts > 0).label("failing"),
+).where(outbox.c.sent_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +26,8 @@ class Backlog:
     failing: int = 0
 
 
-async def read_backlog(tx: Transaction, clock: Clock) -> Backlog:
+async def read_backlog(database: Database, clock: Clock) -> Backlog:
     """Return what waits now. Events were stamped by the clocks of those who recorded them."""
-    waiting = select(
-        func.count().label("pending"),
-        func.min(outbox.c.created_at).label("oldest"),
-        func.count().filter(outbox.c.attempts > 0).label("failing"),
-    ).where(outbox.c.sent_at.is_(None))
-    row = (await tx.execute(waiting)).one()
+    row = (await database.fetch(_WAITING)).one()
     age = max(0.0, clock.wall() - row.oldest) if row.pending else 0.0
     return Backlog(row.pending, age, row.failing)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import ceil
+from typing import Any
 
 from sqlalchemy import (
     Column,
@@ -11,14 +13,21 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Update,
+    bindparam,
     delete,
+    exists,
     func,
     insert,
     select,
     text,
+    update,
 )
+from sqlalchemy.sql.dml import ReturningUpdate
 
-from prodkit.data.database import Transaction
+from prodkit.clock import Clock
+from prodkit.data.database import Database, Transaction
+from prodkit.data.database.transaction import now_of, now_values
 
 #: Of the outbox too, which adds its table: whoever creates that creates these.
 metadata = MetaData()
@@ -36,6 +45,49 @@ relays = Table(
     Column("owner", String(64), primary_key=True),
     Column("until", Float, nullable=False),
 )
+
+
+async def keep(
+    database: Database, owner: str, partitions: int, lease: float, clock: Clock
+) -> frozenset[int]:
+    """Renew `owner`'s leases for `lease` seconds, and return its partitions, by one statement.
+
+    Where something is to be shared out anew it changes none and returns none: that is for `renew`.
+    """
+    dialect = database.dialect
+    values = {"me": owner, "partitions": partitions, "lease": lease, **now_values(dialect, clock)}
+    known, kept = _keeping(dialect)
+    if dialect == "postgresql":
+        return frozenset((await database.execute(kept, values)).scalars())
+    async with database.transaction() as tx:
+        await tx.execute(known, values)
+        return frozenset((await tx.execute(kept, values)).scalars())
+
+
+@cache
+def _keeping(dialect: str) -> tuple[Update, ReturningUpdate[Any]]:
+    """Return what keeps a relay known, and what keeps its leases: on PostgreSQL with the former.
+
+    Writing to `relays` it waits for whoever shares out (see `renew`), and sees what came of that.
+    Then nobody can take what is kept: whoever shares out waits in turn.
+    """
+    now: Any = now_of(dialect)
+    until = {"until": now + bindparam("lease")}
+    known = update(relays).where(relays.c.owner == bindparam("me"), relays.c.until > now)
+    known = known.values(until)
+    all_leases, all_relays = leases.alias(), relays.alias()
+    leased = func.count().filter(all_leases.c.until > now)
+    mine = func.count().filter(all_leases.c.owner == bindparam("me"))
+    living = select(func.count()).select_from(all_relays).where(all_relays.c.until > now)
+    # All is leased, and this is no more than a fair share of it, rounded up.
+    fair = select(
+        (leased == bindparam("partitions"))
+        & ((mine - 1) * living.scalar_subquery() < bindparam("partitions"))
+    ).select_from(all_leases)
+    kept = update(leases).where(leases.c.owner == bindparam("me"), fair.scalar_subquery())
+    if dialect == "postgresql":
+        kept = kept.where(exists(select(known.returning(relays.c.owner).cte("known").c.owner)))
+    return known, kept.values(until).returning(leases.c.partition)
 
 
 async def renew(

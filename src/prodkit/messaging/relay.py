@@ -10,10 +10,11 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Row, exists, select, update
+from sqlalchemy import Row, update
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Database, Transaction, shared_time, time_expression
+from prodkit.data.database.transaction import now_values
 from prodkit.data.owner_files import OwnerFiles
 from prodkit.data.tasks import Loop
 from prodkit.errors import AbortedError, ServiceError, UnavailableError
@@ -22,6 +23,7 @@ from prodkit.messaging.event import new_id
 from prodkit.messaging.outbox import Outbox, outbox
 from prodkit.messaging.outbox_backlog import Backlog, read_backlog
 from prodkit.messaging.outbox_bell import OutboxBell
+from prodkit.messaging.outbox_statements import mark_sent, next_events
 from prodkit.transports.broker import Broker, Message
 
 __all__ = ["Backlog", "OutboxRelay"]
@@ -135,33 +137,29 @@ class OutboxRelay:
         if self._clock.monotonic() < self._renew_at:
             return
         started = self._clock.monotonic()
-        async with self._living.dead() as owners, self._database.transaction() as tx:
-            for owner in owners:
-                await outbox_leases.leave(tx, owner)
-            now = await shared_time(tx, self._clock)
-            self._partitions = await outbox_leases.renew(
-                tx, self._owner, self._store.partitions, now, now + self._lease
-            )
+        self._partitions = await self._leased()
         self._renew_at = started + self._lease / 3
         self._held_until = started + self._lease
 
+    async def _leased(self) -> frozenset[int]:
+        database, mine = self._database, (self._owner, self._store.partitions)
+        async with self._living.dead() as owners:
+            if self._partitions and not owners:
+                kept = await outbox_leases.keep(database, *mine, self._lease, self._clock)
+                if kept:
+                    return kept
+            async with database.transaction() as tx:
+                for owner in owners:
+                    await outbox_leases.leave(tx, owner)
+                now = await shared_time(tx, self._clock)
+                return await outbox_leases.renew(tx, *mine, now, now + self._lease)
+
     async def _read(self) -> Sequence[Row[Any]]:
         """Return the next events whose subject is not held by an earlier one that waits."""
-        earlier = outbox.alias()
-        async with self._database.read() as tx:
-            held = exists().where(
-                earlier.c.subject == outbox.c.subject,
-                earlier.c.sent_at.is_(None),
-                earlier.c.seq <= outbox.c.seq,
-                earlier.c.next_attempt > time_expression(tx, self._clock),
-            )
-            statement = (
-                select(outbox)
-                .where(outbox.c.sent_at.is_(None), outbox.c.partition.in_(self._partitions), ~held)
-                .order_by(outbox.c.seq)
-                .limit(self._batch)
-            )
-            return (await tx.execute(statement)).all()
+        dialect = self._database.dialect
+        values = {"partitions": list(self._partitions), "rows": self._batch}
+        values |= now_values(dialect, self._clock)
+        return (await self._database.fetch(next_events(dialect), values)).all()
 
     async def _publish(self, rows: Sequence[Row[Any]]) -> None:
         outcome = _Outcome()
@@ -207,11 +205,13 @@ class OutboxRelay:
         # A mark says only what is true, whoever holds the lease by now: it needs no fence.
         if not outcome.sent and not outcome.failed:
             return
+        dialect = self._database.dialect
+        sent = mark_sent(dialect), {"sent": outcome.sent} | now_values(dialect, self._clock)
+        if not outcome.failed:
+            await self._database.execute(*sent)
+            return
         async with self._database.transaction() as tx:
-            if outcome.sent:
-                sent_at = time_expression(tx, self._clock)
-                done = outbox.c.seq.in_(outcome.sent)
-                await tx.execute(update(outbox).where(done).values(sent_at=sent_at))
+            await tx.execute(*sent)
             for row, error in outcome.failed.values():
                 await self._hold_back(tx, row, error)
 
@@ -233,8 +233,7 @@ class OutboxRelay:
         if now < self._report_at:
             return
         self._report_at = now + 5.0
-        async with self._database.read() as tx:
-            self.backlog = await read_backlog(tx, self._clock)
+        self.backlog = await read_backlog(self._database, self._clock)
 
     def _is_optional(self, type_: str) -> bool:
         return any(fnmatchcase(type_, pattern) for pattern in self._optional)

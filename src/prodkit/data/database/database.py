@@ -24,6 +24,7 @@ from prodkit.data.database.sqlite import sqlite_engines
 from prodkit.data.database.transaction import Transaction, run_transaction
 from prodkit.errors import ConfigurationError
 
+_Columns: TypeAlias = tuple[Any, ...]
 _Run: TypeAlias = Callable[[Executable, Any], Awaitable[CursorResult[Any]]]
 _DEFAULTS = PostgresOptions()
 _BUSY = "is busy: no connection came free in time"
@@ -147,7 +148,7 @@ class Database:
             yield transaction
 
     async def fetch(
-        self, statement: Select[Any] | CompoundSelect[Any], parameters: Any = None
+        self, statement: Select[*_Columns] | CompoundSelect[*_Columns], parameters: Any = None
     ) -> CursorResult[Any]:
         """Run one SELECT, which sees one state of the database: one round trip on PostgreSQL.
 

@@ -34,7 +34,7 @@ class Engines:
     reading_alone: AsyncEngine
     writers: int
     readers: int | None
-    probe: Select[Any]
+    probe: Select[*tuple[Any, ...]]
     cleanup: Callable[[], None] = field(default=lambda: None)
 
     async def dispose(self) -> None:
