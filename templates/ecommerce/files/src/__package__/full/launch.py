@@ -7,12 +7,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 from prodkit.errors import ConfigurationError
 from prodkit.service.settings import load_settings
 from prodkit.testing.servers import ServerError
@@ -23,12 +21,10 @@ from .engines import Engines, engines
 from .places import Plan, plan
 from .ports import is_free
 from .programs import groups
+from .readiness import await_ready
 from .running import Running
 from .supervision import Supervisor
 from .variables import SHARED, Variables
-
-#: Seconds in which everything must answer; a busy machine takes a while for nine processes.
-START_TIMEOUT = 300.0
 
 
 def run(config: Path) -> int:
@@ -95,7 +91,7 @@ def _shop(settings: ShopSettings, config: Path, folder: Path, servers: Engines) 
     supervisor = Supervisor(folder, config.parent, programs)
     tables.say("Starting the shop ...\n")
     with Running(supervisor) as running:
-        _await_ready(settings, what, folder, running)
+        await_ready(_urls(settings, what), folder, running)
         if not running.told:
             tables.explain(settings, folder, what, servers, supervisor)
         return running.until_told()
@@ -121,28 +117,8 @@ def _variables(settings: ShopSettings, folder: Path, what: Plan, servers: Engine
     return variables
 
 
-def _await_ready(settings: ShopSettings, what: Plan, folder: Path, running: Running) -> None:
-    """Return once everything answers, or we were told to stop; OSError with what does not."""
-    waited = {place.name: place.ready_url for place in what.places}
-    waited |= {"sandbox": f"http://127.0.0.1:{what.sandbox_port}/health"}
-    # Last: by then it has somebody to ask.
-    waited |= {"nginx": f"http://127.0.0.1:{settings.port}/health/ready"}
-    until = time.monotonic() + START_TIMEOUT
-    with httpx2.Client(timeout=2.0) as client:
-        while waited and not running.told:
-            name, url = next(iter(waited.items()))
-            if _answers(client, url):
-                del waited[name]
-                continue
-            if running.died() or time.monotonic() > until:
-                late = [name for name, url in waited.items() if not _answers(client, url)]
-                logs = ", ".join(str(folder / "log" / f"{name}.log") for name in late)
-                raise OSError(f"not ready in {START_TIMEOUT:g} s: {', '.join(late)}; see {logs}")
-            time.sleep(0.3)
-
-
-def _answers(client: httpx2.Client, url: str) -> bool:
-    try:
-        return client.get(url).is_success
-    except httpx2.HTTPError:
-        return False
+def _urls(settings: ShopSettings, what: Plan) -> dict[str, str]:
+    """Return what answers 200 once a process is ready, by its name; nginx last, for it asks all."""
+    urls = {place.name: place.ready_url for place in what.places}
+    urls |= {"sandbox": f"http://127.0.0.1:{what.sandbox_port}/health"}
+    return urls | {"nginx": f"http://127.0.0.1:{settings.port}/health/ready"}

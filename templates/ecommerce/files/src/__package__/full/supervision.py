@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .readiness import REFUSED
+
 _HEAD = """\
 ; Written by `demo-full`. Try: supervisorctl -c {path} status
 [supervisord]
@@ -42,7 +44,8 @@ priority={priority}
 _PROGRAM = """\
 [program:{name}]
 command={command}
-autorestart=true
+autorestart=unexpected
+exitcodes={refused}
 startretries=20
 stopsignal={stop}
 stopwaitsecs={patience}
@@ -127,6 +130,7 @@ def _escaped_config(
             _PROGRAM.format(
                 name=program.name,
                 command=shlex.join(program.command),
+                refused=REFUSED,  # starting it again would not help; 0 is no reason to stay away
                 stop=program.stop,
                 patience=program.patience,
                 folder=folder,
