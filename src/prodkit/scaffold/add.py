@@ -51,6 +51,12 @@ def services_of(project: Project, *, root: Path | None = None) -> tuple[str, ...
     return (*fixed, *project.answers.services)
 
 
+def speaks_of(project: Project, *, root: Path | None = None) -> tuple[str, ...]:
+    """Return what the services of a project speak, its template's choice before its own."""
+    answers = project.answers
+    return platform_of(answers.template, root=root).settle(answers).speaks
+
+
 def _check_free(project: Project, service: str) -> None:
     """Raise ConfigurationError where something else goes by the name of a service."""
     if (project.folder / JOURNAL).exists():

@@ -7,14 +7,16 @@ import re
 from pathlib import Path
 
 from prodkit.errors import ConfigurationError
-from prodkit.scaffold.add import open_current
+from prodkit.scaffold.add import open_current, speaks_of
 from prodkit.scaffold.additions import Additions
-from prodkit.scaffold.insertion import PlaceError, with_entry, with_import
+from prodkit.scaffold.event_table import with_entry
+from prodkit.scaffold.insertion import PlaceError, with_import
+from prodkit.scaffold.layout import imported, laid_out
 from prodkit.scaffold.names import names_of
-from prodkit.scaffold.rpc import laid_out, sources_of
+from prodkit.scaffold.rpc import sources_of
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*(\.[a-z][a-z0-9]*(_[a-z0-9]+)*)+")
-_LONGEST = 60
+_LONGEST = 40
 #: What runs a handler once per event, in a transaction that it is given.
 _ONCE = "once"
 
@@ -28,7 +30,7 @@ def prepare_event(folder: Path, service: str, name: str, *, root: Path | None = 
             f"{name!r} is no name of an event: it is made of small letters, digits and underscores,"
             f" in parts joined by dots, {_LONGEST} at most, as item.sold"
         )
-    if "events" not in project.answers.speaks:
+    if "events" not in speaks_of(project, root=root):
         raise ConfigurationError(f"{project.answers.name} does not speak events")
     table, entries = sources.table()
     last = list(entries.values())[-1]
@@ -42,7 +44,7 @@ def prepare_event(folder: Path, service: str, name: str, *, root: Path | None = 
         }:
             raise PlaceError(f"the name {function} is taken there")
         text = with_entry(text, name, lambda before: _like(before, function))
-        return with_import(text, f"from {up}{function} import {function}")
+        return with_import(text, imported(f"{up}{function}", function))
 
     additions.edit(table, registered)
     once = _ONCE in last.partition("(")[0].split(".")
@@ -53,7 +55,9 @@ def prepare_event(folder: Path, service: str, name: str, *, root: Path | None = 
     test = _test(
         f"{package}.{sources.service}.{function}", sources.service, name, function, once=once
     )
-    additions.create(project.folder / "tests" / sources.service / f"test_{function}.py", test)
+    additions.create(
+        project.folder / "tests" / "unit" / sources.service / f"test_{function}.py", test
+    )
     return additions
 
 
@@ -89,11 +93,13 @@ def _handler(service: str, name: str, function: str, *, once: bool) -> str:
 _RUN_ONCE = """\
     async def run() -> None:
         database = Database(":memory:")
-        outbox = Outbox("/tests")
+        units = UnitOfWork(database, Outbox("/tests"))
         await database.start()
         try:
             await database.create_all(*tables.TABLES)
-            await Inbox("tests").handler(UnitOfWork(database, outbox), {function})(event)
+            handle = {handle}
+            await handle(event)
+            await handle(event)  # as after a redelivery
         finally:
             await database.stop()
 
@@ -113,7 +119,8 @@ def _test(module: str, service: str, name: str, function: str, *, once: bool) ->
             "from prodkit.messaging.inbox import Inbox",
             "from prodkit.messaging.outbox import Outbox",
         ]
-        body = _RUN_ONCE.format(function=function)
+        handle = laid_out('Inbox("tests").handler(', ["units", function], ")", 21)
+        body = "\n" + _RUN_ONCE.format(handle=handle.replace("\n", "\n" + " " * 12))
     lines = [
         f'"""`{name}`, as {service} handles it."""',
         "",
@@ -123,7 +130,7 @@ def _test(module: str, service: str, name: str, function: str, *, once: bool) ->
         "",
         *imports,
         "",
-        f"from {module} import {function}",
+        imported(module, function),
         "",
         "",
         f"def test_{name.replace('.', '_')}_is_handled() -> None:",

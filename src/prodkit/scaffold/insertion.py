@@ -10,9 +10,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-#: The name of an event; queues may be bound to patterns.
-_EVENT = re.compile(r"[\w-]+(\.([\w-]+|[*#]))+")
-_Function = ast.FunctionDef | ast.AsyncFunctionDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class PlaceError(Exception):
@@ -35,8 +33,8 @@ def with_method(text: str, class_name: str, method: str) -> str:
     """
     found = _class(parsed(text), class_name)
     new = parsed(method).body[0]
-    assert isinstance(new, _Function)
-    if new.name in {each.name for each in found.body if isinstance(each, _Function)}:
+    assert isinstance(new, Function)
+    if new.name in {each.name for each in found.body if isinstance(each, Function)}:
         raise PlaceError(f"{class_name}.{new.name} is there already")
     first = found.body[0]
     if first.lineno == found.lineno:
@@ -47,7 +45,7 @@ def with_method(text: str, class_name: str, method: str) -> str:
     def without(tree: ast.Module) -> None:
         _class(tree, class_name).body.pop()
 
-    return _checked(text, result, without)
+    return checked(text, result, without)
 
 
 def with_import(text: str, statement: str) -> str:
@@ -72,44 +70,7 @@ def with_import(text: str, statement: str) -> str:
         again = next(each for each in tree.body if ast.dump(each) == ast.dump(new))
         tree.body.remove(again)
 
-    return _checked(text, result, without)
-
-
-def with_entry(text: str, key: str, value: Callable[[str], str]) -> str:
-    """Return a file whose one table of texts has one entry more, the last.
-
-    `value` makes its expression from the source of the one before. Raises PlaceError.
-    """
-    table = _table(parsed(text))
-    if key in entries_of(text):
-        raise PlaceError(f"{key} is handled already")
-    start, end = _offset(text, table.values[-1]), _offset(text, table) - 1
-    entry = f'"{key}": {value(ast.get_source_segment(text, table.values[-1]) or "")}'
-    rest = text[start:end]
-    comma = "" if "," in re.sub(r"#.*", "", rest) else ","
-    if "\n" in rest:
-        indent = " " * min(each.col_offset for each in table.keys if each)
-        place = text.rindex("\n", start, end) + 1
-        result = f"{text[:start]}{comma}{text[start:place]}{indent}{entry},\n{text[place:]}"
-    else:
-        result = f"{text[:start]}{comma}{rest.rstrip()} {entry}{text[end:]}"
-
-    def without(tree: ast.Module) -> None:
-        again = _table(tree)
-        again.keys.pop()
-        again.values.pop()
-
-    return _checked(text, result, without)
-
-
-def entries_of(text: str) -> dict[str, str]:
-    """Return the entries of the one table of texts, as source. Raises PlaceError."""
-    table = _table(parsed(text))
-    return {
-        str(key.value): ast.get_source_segment(text, value) or ""
-        for key, value in zip(table.keys, table.values, strict=True)
-        if isinstance(key, ast.Constant)
-    }
+    return checked(text, result, without)
 
 
 def classes_of(text: str) -> Iterator[ast.ClassDef]:
@@ -125,26 +86,6 @@ def _class(tree: ast.Module, name: str) -> ast.ClassDef:
         if isinstance(each, ast.ClassDef) and each.name == name:
             return each
     raise PlaceError(f"there is no class {name}")
-
-
-def _table(tree: ast.Module) -> ast.Dict:
-    """Return the one dict of the file that leads from names of events to handlers."""
-    found = [each for each in ast.walk(tree) if isinstance(each, ast.Dict) and _handles(each)]
-    if len(found) != 1:
-        raise PlaceError(f"it holds {len(found) or 'no'} tables of events, and should hold one")
-    return found[0]
-
-
-def _handles(table: ast.Dict) -> bool:
-    keys = [each.value if isinstance(each, ast.Constant) else None for each in table.keys]
-    named = all(isinstance(key, str) and _EVENT.fullmatch(key) for key in keys)
-    return bool(keys) and named and all(_handler(each) for each in table.values)
-
-
-def _handler(value: ast.expr) -> bool:
-    if isinstance(value, ast.Call):
-        return len(value.args) == 1 and _handler(value.args[0])
-    return isinstance(value, ast.Name | ast.Attribute)
 
 
 def _order(statement: ast.ImportFrom) -> tuple[int, list[tuple[int, str]]]:
@@ -169,16 +110,8 @@ def _end(node: ast.stmt) -> int:
     return node.end_lineno
 
 
-def _offset(text: str, node: ast.expr) -> int:
-    """Return where in `text` a node ends; columns are counted in bytes."""
-    assert node.end_lineno is not None
-    assert node.end_col_offset is not None
-    lines = text.split("\n")
-    before = sum(len(line) + 1 for line in lines[: node.end_lineno - 1])
-    return before + len(lines[node.end_lineno - 1].encode()[: node.end_col_offset].decode())
-
-
-def _checked(before: str, after: str, without: Callable[[ast.Module], None]) -> str:
+def checked(before: str, after: str, without: Callable[[ast.Module], None]) -> str:
+    """Return `after`, which is `before` once `without` took out what is new; else PlaceError."""
     try:
         tree = parsed(after)
         without(tree)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodkit.errors import ConfigurationError
-from prodkit.scaffold.insertion import PlaceError, classes_of, entries_of
+from prodkit.scaffold.event_table import entries_of
+from prodkit.scaffold.insertion import PlaceError, classes_of
 from prodkit.scaffold.names import names_of
 from prodkit.scaffold.project import Project
 from prodkit.scaffold.protofile import read_proto

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from prodkit.errors import ConfigurationError
-from prodkit.scaffold.add import open_current, services_of
+from prodkit.scaffold.add import open_current, services_of, speaks_of
 from prodkit.scaffold.additions import Additions
 from prodkit.scaffold.insertion import with_method
+from prodkit.scaffold.layout import imported, laid_out
 from prodkit.scaffold.names import service_of
 from prodkit.scaffold.places import Contract, Sources
 from prodkit.scaffold.project import Project
 from prodkit.scaffold.protofile import read_proto, with_proto_import, with_rpc
 
-_METHOD = re.compile(r"[A-Z][A-Za-z0-9]{0,59}")
+_METHOD = re.compile(r"[A-Z][A-Za-z0-9]{0,39}")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+|\{([a-z][a-z0-9_]*)\}")
 _BOUND = re.compile(r'\b(get|put|post|delete|patch) *: *"([^"\n]*)"')
 _ACCESS = re.compile(r"access *: *(\{[^{}]*\})")
 _ANNOTATIONS = "google/api/annotations.proto"
 _VALIDATION = "buf/validate/validate.proto"
-_WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Route:
             )
         if len(set(names)) != len(names):
             raise ConfigurationError(f"{self.path!r} names a variable twice")
+        if kept := [name for name in names if keyword.iskeyword(name)]:
+            raise ConfigurationError(f"{self.path!r}: {kept[0]} is a keyword of Python")
         return tuple(names)
 
     @property
@@ -60,9 +63,10 @@ def prepare_rpc(
     """Work out what a method called `method` adds to a service; raise ConfigurationError."""
     project = open_current(folder)
     sources = sources_of(project, service, root=root)
-    _check(project, method, route)
+    speaks = speaks_of(project, root=root)
+    _check(method, route, speaks)
     fields = (route.variables if route else ()) or ("id",)
-    if "grpc" not in project.answers.speaks and not sources.contracts():
+    if "grpc" not in speaks:
         raise ConfigurationError(f"{project.answers.name} has no contract: it does not speak grpc")
     contract = sources.contract()
     if route is not None:
@@ -72,6 +76,8 @@ def prepare_rpc(
     source = _served(contract, method, fields)
     name = contract.servicer_class.name
     additions.edit(contract.servicer, lambda text: with_method(text, name, source))
+    tests = project.folder / "tests" / "unit" / sources.service
+    additions.create(tests / f"test_{snake(method)}.py", _tested(contract, project, method, fields))
     return additions
 
 
@@ -88,16 +94,14 @@ def snake(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def _check(project: Project, method: str, route: Route | None) -> None:
+def _check(method: str, route: Route | None, speaks: tuple[str, ...]) -> None:
     if not _METHOD.fullmatch(method) or method in ("None", "True", "False"):
         raise ConfigurationError(
             f"{method!r} is no name of a method: it begins with a capital and is made of letters"
-            " and digits, 60 at most, as GetItem"
+            " and digits, 40 at most, as GetItem"
         )
-    if route is not None and "http" not in project.answers.speaks:
-        raise ConfigurationError(
-            f"{project.answers.name} does not speak http, so its methods have no path there"
-        )
+    if route is not None and "http" not in speaks:
+        raise ConfigurationError("this project does not speak http: its methods have no paths")
 
 
 def _check_route(sources: Sources, route: Route) -> None:
@@ -112,7 +116,9 @@ def _declared(
 ) -> str:
     found = read_proto(text).services.get(contract.service)
     before = text[: found.end] if found else ""
-    access = _ACCESS.findall(before) or ["{authenticated: true}"]
+    access = ["{authenticated: true}", *_ACCESS.findall(before)]
+    if route:  # those whom it admits come from outside
+        access = [each for each in access if "services" not in each]
     options = []
     if route and route.verb == "get":
         options.append("option idempotency_level = NO_SIDE_EFFECTS;")
@@ -148,6 +154,41 @@ def _served(contract: Contract, method: str, fields: tuple[str, ...]) -> str:
     return f'{head}\n    """{_words(method)}."""\n    {body}\n'
 
 
+def _tested(contract: Contract, project: Project, method: str, fields: tuple[str, ...]) -> str:
+    """Return a test that calls the method and looks at its answer."""
+    name = contract.servicer_class.name
+    given = laid_out(
+        f"request = pb.{method}Request(", [f'{each}="{each}-1"' for each in fields], ")", 4
+    )
+    call = laid_out(f"call = {name}.{method}(", ["servicer", "request", "Mock()"], ")", 4)
+    imports = [
+        imported(_module(project, contract.file.parent), f"{contract.file.stem}_pb2 as pb"),
+        imported(_module(project, contract.servicer.with_suffix("")), name),
+    ]
+    lines = [
+        f'"""`{contract.service}.{method}`."""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "import asyncio",
+        "from unittest.mock import Mock, create_autospec",
+        "",
+        *sorted(imports, key=lambda line: line.split()[1]),
+        "",
+        "",
+        f"def test_{snake(method)}_answers_what_was_asked_for() -> None:",
+        f"    servicer = create_autospec({name}, instance=True)",
+        *(f"    {line}" for line in f"{given}\n{call}\nanswer = asyncio.run(call)".split("\n")),
+        *(f'    assert answer.{each} == "{each}-1"' for each in fields),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _module(project: Project, path: Path) -> str:
+    return ".".join(path.relative_to(project.folder / "src").parts)
+
+
 def _words_of(contract: Contract) -> tuple[str, str]:
     """Return what its module of messages is called there, and how its context is declared."""
     for each in reversed(contract.servicer_class.body):
@@ -160,15 +201,6 @@ def _words_of(contract: Contract) -> tuple[str, str]:
         f"{contract.servicer.name}: {contract.servicer_class.name} has no method to go by, as"
         " `async def GetItem(self, request: pb.GetItemRequest, context: Context) -> pb.Item`"
     )
-
-
-def laid_out(head: str, arguments: list[str], tail: str, indent: int) -> str:
-    """Return a call or a signature as ruff lays it out, `indent` columns from the left."""
-    joined = ", ".join(arguments)
-    for text in (f"{head}{joined}{tail}", f"{head}\n    {joined}\n{tail}"):
-        if all(len(line) <= _WIDTH - indent for line in text.split("\n")):
-            return text
-    return "\n".join([head, *(f"    {each}," for each in arguments), tail])
 
 
 def _words(method: str) -> str:

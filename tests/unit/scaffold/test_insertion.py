@@ -11,13 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prodkit.scaffold.insertion import (
-    PlaceError,
-    entries_of,
-    with_entry,
-    with_import,
-    with_method,
-)
+from prodkit.scaffold.event_table import entries_of, with_entry
+from prodkit.scaffold.insertion import PlaceError, with_import, with_method
 from prodkit.scaffold.protofile import read_proto, with_proto_import, with_rpc
 
 SHOP = Path(__file__).parents[3] / "examples/ecommerce/src/ecommerce"
@@ -125,9 +120,26 @@ TABLE = 'def handlers(kit):\n    return {\n        "a.b": kit.once(on_a),  # it,
             TABLE.replace("),", ")"),
             TABLE.replace("too\n", 'too\n        "c.d": new(kit.once(on_a)),\n'),
         ),
-        ('T = {"ä.b": é}\n', 'T = {"ä.b": é, "c.d": new(é)}\n'),
-        ('T = {"ä.b": é, }\n', 'T = {"ä.b": é, "c.d": new(é)}\n'),
-        ('f({"a.#": g(h),})\n', 'f({"a.#": g(h), "c.d": new(g(h))})\n'),
+        (
+            "f(\n"
+            '    many=[kit.consumer({"a_rather_long_name.for.an_event": kit.once(function)})],\n'
+            ")\n",
+            """\
+f(
+    many=[
+        kit.consumer(
+            {
+                "a_rather_long_name.for.an_event": kit.once(function),
+                "c.d": new(kit.once(function)),
+            }
+        )
+    ],
+)
+""",
+        ),
+        ('HANDLERS = {"ä.b": é}\n', 'HANDLERS = {"ä.b": é, "c.d": new(é)}\n'),
+        ('HANDLERS = {"ä.b": é, }\n', 'HANDLERS = {"ä.b": é, "c.d": new(é)}\n'),
+        ('Consumer(q, {"a.#": g(h),})\n', 'Consumer(q, {"a.#": g(h), "c.d": new(g(h))})\n'),
     ],
 )
 def test_an_entry_goes_to_the_end_of_its_table(text, wanted):
@@ -139,12 +151,16 @@ def test_an_entry_goes_to_the_end_of_its_table(text, wanted):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("T = {}\n", "it holds no tables of events"),
-        ('T = {"a": f}\n', "it holds no tables of events"),
-        ('T = {"a.b": 1}\n', "it holds no tables of events"),
-        ('T = {"a.b": f}\nU = {"b.c": f}\n', "it holds 2 tables of events, and should hold one"),
-        ('T = {"c.d": f}\n', r"c\.d is handled already"),
-        ('T = {\n    "a.b": (f)\n}\n', "do it by hand"),
+        ("handlers = {}\n", "it holds no tables of events"),
+        ('TEXTS = {"a.b": f}\n', "it holds no tables of events"),
+        ('handlers = {"a": f}\n', "it holds no tables of events"),
+        ('handlers = {"a.b": 1}\n', "it holds no tables of events"),
+        (
+            'handlers = {"a.b": f}\nconsumer({"b.c": f})\n',
+            "it holds 2 tables of events, and should hold one",
+        ),
+        ('handlers = {"c.d": f}\n', r"c\.d is handled already"),
+        ('handlers = {\n    "a.b": (f)\n}\n', "do it by hand"),
     ],
 )
 def test_a_table_that_takes_no_entry_is_told(text, said):
@@ -156,7 +172,7 @@ PIECES = st.lists(
     st.sampled_from(
         [
             *("class A:\n", "    x = 1\n", "    def f(self): ...\n", "import c\n", "\\\n", "é"),
-            *('"""', "# {\n", "\n", "T = {", '"a.b": f', ",", "}", "\n}\n", "\f", "\r\n"),
+            *('"""', "# {\n", "\n", "handlers = {", '"a.b": f', ",", "}", "\n}\n", "\f", "\r\n"),
             "from .a import b\n",
         ]
     ),
