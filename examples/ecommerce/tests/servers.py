@@ -15,7 +15,8 @@ import httpx2
 from harness import Process, Shop, eventually, free_port
 from prodkit.testing.servers import PrivatePostgres, PrivateRabbitMQ, PrivateRedis
 
-SERVICES = ("users", "catalog", "orders", "payments", "notifications")
+from ecommerce.peers import SERVICES
+
 #: The processes of a small fleet. Whatever can go wrong between processes can between these.
 FLEET = (("gateway", "users", "catalog"), ("orders", "payments"), ("orders", "notifications"))
 
@@ -58,7 +59,7 @@ class Servers:
         """Make the databases of a shop; return the setting that leads there."""
         name = name or f"shop{next(self._numbers)}"
         execute(self.postgres.dsn, *(f"CREATE DATABASE {name}_{service}" for service in SERVICES))
-        return f"{self.postgres.dsn.removesuffix('/postgres')}/{name}_{{service}}"
+        return f"{self.postgres.dsn.removesuffix('/postgres')}/{name}_" + "{service}"
 
 
 class EnginesShop(Shop):

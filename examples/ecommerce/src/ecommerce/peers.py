@@ -10,7 +10,13 @@ from typing import Final
 from prodkit.errors import ConfigurationError
 
 #: Services with a database and a place in the mesh.
-SERVICES: Final = ("users", "catalog", "orders", "payments", "notifications")
+SERVICES: Final = (
+    "users",
+    "catalog",
+    "orders",
+    "payments",
+    "notifications",
+)
 GATEWAY: Final = "gateway"
 EVERYTHING: Final = (*SERVICES, GATEWAY)
 

@@ -14,26 +14,14 @@ from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 from prodkit.telemetry import configure_logging
 
-from .catalog import service as catalog
 from .gateway import service as gateway
-from .notifications import service as notifications
-from .orders import service as orders
-from .payments import service as payments
 from .peers import GATEWAY, placed
 from .recovery.unfinished import check_restored
 from .runtime import Runtime
+from .services import SERVICES
 from .settings import ShopSettings
 from .spans import FileSpanExporter
-from .users import service as users
 
-#: What answers calls, in the order of their start.
-SERVICES = {
-    "users": users,
-    "catalog": catalog,
-    "orders": orders,
-    "payments": payments,
-    "notifications": notifications,
-}
 #: Seconds between looks for keys that another process has rotated.
 RELOAD_KEYS = 15.0
 

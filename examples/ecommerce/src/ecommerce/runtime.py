@@ -95,7 +95,7 @@ class Runtime:
             sample_ratio=self.settings.sample_ratio,
             log=self.log,
             log_level=self.settings.log_level,
-            availability=_AVAILABILITY[service],
+            availability=_AVAILABILITY.get(service, f"{service}-service"),
         )
 
 

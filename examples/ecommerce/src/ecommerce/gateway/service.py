@@ -25,26 +25,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ..contract.catalog.v1 import catalog_pb2
-from ..contract.notifications.v1 import notifications_pb2
-from ..contract.orders.v1 import orders_pb2
-from ..contract.payments.v1 import payments_pb2
-from ..contract.users.v1 import users_pb2
 from ..kit import Client
 from ..runtime import Runtime
 from ..storefront.app import storefront_routes
+from .contracts import CONTRACTS
 from .front import App, Front, SecurityHeaders
 from .priority import among_others, among_sales
 from .sandbox_proxy import SandboxProxy
 
-#: Which service answers for which part of the contract.
-CONTRACTS = {
-    "users": users_pb2,
-    "catalog": catalog_pb2,
-    "orders": orders_pb2,
-    "payments": payments_pb2,
-    "notifications": notifications_pb2,
-}
 #: Longer than any method's own deadline.
 DEADLINE = 20.0
 #: How many at once a gateway begins with, of checkouts and of others. A limit that is used and fast

@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ..peers import EVERYTHING
 from .ports import free_ports
 
 #: How many processes there are of a service; the others have one.
 REPLICAS = {"orders": 2, "gateway": 2}
-#: In the order in which they start.
-_SERVICES = ("users", "catalog", "orders", "payments", "notifications", "gateway")
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def plan() -> Plan:
     """Give every process its ports, all of them free at the moment."""
     names = [
         (service, f"{service}-{number}" if REPLICAS.get(service, 1) > 1 else service)
-        for service in _SERVICES
+        for service in EVERYTHING
         for number in range(1, REPLICAS.get(service, 1) + 1)
     ]
     sandbox, smtp, *ports = free_ports(2 + 2 * len(names))
