@@ -7,6 +7,7 @@ step, as in one transaction. What the clients saw must be what a single register
 """
 
 import asyncio
+import math
 from collections import Counter
 from dataclasses import dataclass
 from itertools import count
@@ -75,7 +76,7 @@ class Seen:
     key: str
     content: bytes
     began: int  # places in the order of events: many share a reading of the clock
-    ended: int
+    ended: float  # never, of one whose answer nobody waited for
     answer: object  # bytes, or the class of an error
 
 
@@ -132,7 +133,8 @@ class History:
         if self.sim.chance(0.1):
             self.sim.clock.call_later(self.sim.random.uniform(0, 0.3), sending.cancel)
         done, _ = await asyncio.wait({sending}, timeout=5.0)
-        if not done:  # its process died, and the connection with it
+        if not done:  # its process died or stands still: what it asked may go on for others
+            self.seen.append(Seen(key, content, began, math.inf, None))
             return
         answer = None
         if not sending.cancelled():
