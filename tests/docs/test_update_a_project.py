@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit/scaffold"))
 from blocks import DOCS, blocks_of, rows_of, sections_of, shows
-from merging import LINES, Workshop, commit
+from merging import LINES, Workshop, commit, fill
+from small_project import FILES, SPEAKS
 
 from prodkit.cli import app
 from prodkit.scaffold import blueprint
@@ -54,6 +55,18 @@ def test_the_page_says_what_update_says(shop):
     shop.templates({"Makefile": "new:\n", "src/my_shop/tracing.py": "t\n", **third})
     assert len(typed("Conflicts")) == 2
     follow(shop, "Conflicts")
+
+
+def test_the_page_says_what_add_says(shop):
+    shop.templates({"README.md": "It.\n"}, version="0.1.0")
+    fill(shop.root, FILES)
+    fill(shop.root, {"project/base/README.md.jinja": "# {{ services | join(', ') }}\n\nIt.\n"})
+    (shop.root / "project/base/README.md").unlink()
+    shop.new(speaks=SPEAKS)
+    shop.write("README.md", "# my_shop\n\nIt.\nIt is mine.\n")
+    for heading in ("Add a service", "Add a method", "Handle an event"):
+        assert len(typed(heading)) == 1
+        follow(shop, heading)
 
 
 def test_the_table_has_every_kind():
