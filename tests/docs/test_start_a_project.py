@@ -55,7 +55,8 @@ def test_each_command_says_what_the_page_shows(folder):
     assert sorted(os.listdir(folder)) == ["market", "my-shop"]
     for name in (RECORD, LOCK, "Makefile", "pyproject.toml"):
         assert (folder / "market" / name).exists()
-    targets = (folder / "market/Makefile").read_text()
+        assert (folder / "my-shop" / name).exists()
+    targets = (folder / "my-shop/Makefile").read_text()
     assert re.search(r"^test:", targets, re.MULTILINE)
     assert re.search(r"^demo:", targets, re.MULTILINE)
 

@@ -91,7 +91,7 @@ def test_the_templates_travel_whole(built):
     assert held == {f"templates/{path}" for path in templates()}
 
 
-@pytest.mark.parametrize("template", ["ecommerce"])
+@pytest.mark.parametrize("template", ["service", "ecommerce"])
 def test_an_installed_wheel_makes_what_the_repository_makes(template, installed, tmp_path):
     where = run(
         installed / "python", "-c", "import prodkit; print(prodkit.__file__)", folder=tmp_path
@@ -117,7 +117,7 @@ def test_an_installed_wheel_makes_what_the_repository_makes(template, installed,
     assert committed == "prodkit new my-shop\n"
 
 
-@pytest.mark.parametrize("template", ["ecommerce"])
+@pytest.mark.parametrize("template", ["service", "ecommerce"])
 def test_a_project_that_names_a_wheel_can_be_built(template, built, installed, tmp_path):
     [wheel] = built.glob("*.whl")
     options = [

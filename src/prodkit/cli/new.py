@@ -131,10 +131,14 @@ def _new(
     dry_run: bool,
     git: bool,
 ) -> None:
-    from prodkit.scaffold import render, tree
+    from prodkit.scaffold import record, render, tree
 
     tree.check_empty(folder)
     files = render.render(_answered(plain, given, asking=asking))
+    if not files.keys() - {record.RECORD, record.LOCK}:
+        raise ConfigurationError(
+            f"there are no templates of a {plain.template}: prodkit is not installed whole"
+        )
     if dry_run:
         _show(tree.lines(files, printable(str(folder))))
         return

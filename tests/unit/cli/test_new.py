@@ -250,3 +250,10 @@ def test_what_git_cannot_do_is_told_and_the_project_stays(folder, monkeypatch):
 def test_a_wrong_template_is_told_in_a_line(folder):
     plant(folder.parent / "templates", {"project/base/x.jinja": "{{ nobody }}"})
     assert "x.jinja: 'nobody' is undefined" in refused(folder, "a", "--defaults")
+
+
+def test_a_project_of_nothing_is_not_written(folder, monkeypatch):
+    monkeypatch.setattr(blueprint, "templates", lambda: folder.parent / "none")
+    assert refused(folder, "a", "--defaults") == (
+        "there are no templates of a service: prodkit is not installed whole"
+    )
