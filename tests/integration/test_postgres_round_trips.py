@@ -9,14 +9,20 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, func, insert, select, update
 
 from prodkit.data.database import Database
+from prodkit.data.lock import SqlLock
+from prodkit.data.lock import metadata as lock_tables
 from prodkit.data.saga import store as saga_store
 from prodkit.data.saga.definition import Progress, SagaStatus
 from prodkit.data.saga.table import SagaRecord
 from prodkit.data.unit_of_work import UnitOfWork
+from prodkit.messaging import inbox as inbox_tables
 from prodkit.messaging import outbox as outbox_tables
 from prodkit.messaging.event import Event
+from prodkit.messaging.inbox import Inbox
 from prodkit.messaging.outbox import Outbox
 from prodkit.messaging.relay import OutboxRelay
+from prodkit.policies.claim import Terms
+from prodkit.stores import sql
 
 sys.path.insert(0, str(Path(__file__).parent))
 from wire import wired
@@ -127,3 +133,29 @@ async def test_a_relay_takes_one_to_keep_its_partitions_one_to_look_and_one_to_m
         assert await wire.of(relay._turn) == 1
         assert await wire.of(publish) == 3 + 1 + 1
         assert (await database.fetch(select(outbox_tables.outbox.c.sent_at))).scalars().all()
+
+
+async def test_an_inbox_and_keys_and_locks_take_one_for_each_statement(postgres_url):
+    tables = (inbox_tables.metadata, sql.metadata, lock_tables)
+    async with opened(postgres_url, *tables) as (database, wire):
+        inbox, keys, lock = Inbox("c"), sql.SqlIdempotencyStore(database.writer), SqlLock(database)
+        terms, names = Terms(lease=5.0, retention=60.0), (f"n{number}" for number in range(1000))
+        told = {"now": 1.0, "terms": terms}
+
+        async def handle():
+            async with database.transaction() as tx:
+                assert await inbox.first_time(tx, Event("a.b", "1", {}, source="/x"))
+
+        async def claim():
+            assert await keys.claim(next(names), b"", "me", **told) is None
+
+        assert await wire.of(handle) == 1 + 2
+        assert await wire.of(claim) == 1
+        await keys.claim("k", b"", "me", **told)
+        assert await wire.of(lambda: keys.claim("k", b"", "you", **told)) == 2
+        assert await wire.of(lambda: keys.extend("k", "me", **told)) == 1
+        assert await wire.of(lambda: keys.complete("k", "me", b"", **told)) == 1
+        assert await wire.of(lambda: keys.release("k", "me")) == 1
+        assert await wire.of(lambda: lock.acquire(next(names), 5.0)) == 1
+        assert await wire.of(lambda: lock.renew("n", 1, 5.0)) == 1
+        assert await wire.of(lambda: lock.release("n", 1)) == 1

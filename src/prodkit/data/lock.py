@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from prodkit._extras import extra
@@ -10,12 +11,26 @@ from prodkit._extras import extra
 with extra("sql", of=__name__):
     import sqlalchemy  # noqa: F401
 
-from sqlalchemy import BigInteger, Column, Double, MetaData, String, Table, case, delete, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    select,
+)
 from sqlalchemy import update as change
 from sqlalchemy.dialects import postgresql, sqlite
 
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.data.database import Database, Transaction, shared_time
+from prodkit.data.database.transaction import now_of, now_values
 from prodkit.errors import AbortedError
 
 metadata = MetaData()
@@ -31,6 +46,36 @@ locks = Table(
 _INSERT: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 #: Seconds beyond its lease for which the last token is known: how far the clock may be set back.
 _MEMORY = 7 * 86_400.0
+
+
+class _Statements:
+    """What is said about locks in one dialect, made once."""
+
+    def __init__(self, dialect: str) -> None:
+        now: Any = now_of(dialect)
+        until = now + bindparam("lease")
+        mine = (
+            locks.c.name == bindparam("named"),
+            locks.c.token == bindparam("held"),
+            locks.c.until > now,
+        )
+        fresh = _INSERT[dialect](locks).values(
+            name=bindparam("named"), token=cast(func.round(now * 1000), BigInteger), until=until
+        )
+        token = fresh.excluded.token
+        self.acquire = fresh.on_conflict_do_update(
+            index_elements=[locks.c.name],
+            set_={
+                "token": case((locks.c.token >= token, locks.c.token + 1), else_=token),
+                "until": fresh.excluded.until,
+            },
+            where=locks.c.until <= now,
+        ).returning(locks.c.token)
+        self.renew = change(locks).where(*mine).values(until=until)
+        self.release = change(locks).where(*mine).values(until=0.0)
+
+
+_statements = cache(_Statements)
 
 
 class SqlLock:
@@ -49,6 +94,7 @@ class SqlLock:
     def __init__(self, database: Database, *, clock: Clock = SYSTEM_CLOCK) -> None:
         self._database = database
         self._clock = clock
+        self._say = _statements(database.dialect)
 
     async def acquire(self, name: str, lease: float | timedelta) -> int | None:
         """Take the lock for `lease` seconds; return the token, or None while somebody has it.
@@ -56,39 +102,22 @@ class SqlLock:
         Raises UnavailableError, as all methods do while the database is away; the lock may have
         been taken then, and is free again when its lease ends.
         """
-        length = seconds("lease", lease)
-        async with self._database.transaction() as tx:
-            now = await shared_time(tx, self._clock)
-            fresh = _INSERT[tx.dialect](locks).values(
-                name=name, token=round(now * 1000), until=now + length
-            )
-            token = fresh.excluded.token
-            statement = fresh.on_conflict_do_update(
-                index_elements=[locks.c.name],
-                set_={
-                    "token": case((locks.c.token >= token, locks.c.token + 1), else_=token),
-                    "until": fresh.excluded.until,
-                },
-                where=locks.c.until <= now,
-            )
-            return (await tx.execute(statement.returning(locks.c.token))).scalar_one_or_none()
+        values = {"named": name, "lease": seconds("lease", lease), **self._now()}
+        found = await self._database.execute(self._say.acquire, values)
+        return found.scalar_one_or_none()
 
     async def renew(self, name: str, token: int, lease: float | timedelta) -> bool:
         """Hold the lock for `lease` seconds from now; False if `token` holds it no more."""
-        length = seconds("lease", lease)
-        async with self._database.transaction() as tx:
-            now = await shared_time(tx, self._clock)
-            mine = (locks.c.name == name, locks.c.token == token, locks.c.until > now)
-            done = await tx.execute(change(locks).where(*mine).values(until=now + length))
-        return done.rowcount > 0
+        values = {"named": name, "held": token, "lease": seconds("lease", lease), **self._now()}
+        return (await self._database.execute(self._say.renew, values)).rowcount > 0
 
     async def release(self, name: str, token: int) -> bool:
         """Let the lock go; False if `token` held it no more."""
-        async with self._database.transaction() as tx:
-            now = await shared_time(tx, self._clock)
-            mine = (locks.c.name == name, locks.c.token == token, locks.c.until > now)
-            done = await tx.execute(change(locks).where(*mine).values(until=0.0))
-        return done.rowcount > 0
+        values = {"named": name, "held": token, **self._now()}
+        return (await self._database.execute(self._say.release, values)).rowcount > 0
+
+    def _now(self) -> dict[str, float]:
+        return now_values(self._database.dialect, self._clock)
 
     async def guard(self, tx: Transaction, name: str, token: int) -> None:
         """Have `tx` commit only if nobody has taken the lock since; nobody can until it ends.

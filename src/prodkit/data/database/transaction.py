@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ClauseElement,
     ColumnElement,
     CursorResult,
     Executable,
@@ -75,8 +77,15 @@ class Transaction:
 
         Waits for a transaction that is inserting the same row, and goes by how that ends.
         """
-        statement = _INSERT[self.dialect](table).values(row).on_conflict_do_nothing()
-        return (await self.execute(statement)).rowcount > 0
+        statement = _new(self.dialect, table)
+        if any(isinstance(value, ClauseElement) for value in row.values()):
+            return (await self.execute(statement.values(row))).rowcount > 0
+        return (await self.execute(statement, row)).rowcount > 0
+
+
+@lru_cache(256)
+def _new(dialect: str, table: Table) -> Any:
+    return _INSERT[dialect](table).on_conflict_do_nothing()
 
 
 async def shared_time(tx: Transaction, clock: Clock) -> float:
