@@ -10,7 +10,7 @@ from typing import TypeVar
 from prodkit.clock import SYSTEM_CLOCK, Clock, seconds
 from prodkit.holding import check_nothing_held
 from prodkit.transports.broker import DeadLetter, Delivery, Message
-from prodkit.transports.embedded.queues import Queues
+from prodkit.transports.embedded.queues import AT_ONCE, Queues
 from prodkit.transports.embedded.thread import QueueThread
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class EmbeddedBroker:
     async def publish(self, messages: Sequence[Message], /, *, mandatory: bool = True) -> None:
         """Store all `messages` or none; return when committed. Raises UnroutableError."""
         check_nothing_held(f"publish to {self.name}")
-        await self._write(lambda queues: queues.publish(messages, mandatory, self._clock.wall()))
+        await self._write(lambda queues: queues.publish(messages, mandatory))
         self._wake(*self._receivers)
 
     async def receive(self, queue: str, limit: int, /, *, wait: float = 0.0) -> list[Delivery]:
@@ -108,11 +108,11 @@ class EmbeddedBroker:
     def _give_back(self, future: asyncio.Future[list[Delivery]]) -> None:
         if future.cancelled() or future.exception() is not None or not self._thread.running:
             return
-        deliveries, now = future.result(), self._clock.wall()
+        deliveries = future.result()
 
         def release(queues: Queues) -> None:
             for each in deliveries:
-                queues.release(each, now)
+                queues.release(each, AT_ONCE)
 
         self._thread.submit(release, writes=True)
 
@@ -123,15 +123,18 @@ class EmbeddedBroker:
 
     async def retry(self, delivery: Delivery, /, *, delay: float) -> None:
         """Hand it out again after `delay` seconds, with the next attempt number."""
-        due = self._clock.wall() + delay
+        due = self._due(delay)
         await self._write(lambda queues: queues.retry(delivery, due))
         self._wake(delivery.queue)
 
     async def release(self, delivery: Delivery, /, *, delay: float = 0.0) -> None:
         """Hand it out again after `delay` seconds, as if it had not been delivered."""
-        due = self._clock.wall() + delay
+        due = self._due(delay)
         await self._write(lambda queues: queues.release(delivery, due))
         self._wake(delivery.queue)
+
+    def _due(self, delay: float) -> float:
+        return self._clock.wall() + delay if delay > 0 else AT_ONCE
 
     async def dead(self, delivery: Delivery, /, *, reason: str) -> None:
         """Give it up: keep it as a dead letter."""
@@ -154,8 +157,7 @@ class EmbeddedBroker:
 
     async def replay(self, queue: str, tag: int, /) -> bool:
         """Put a dead letter back into its queue, attempts at zero; say whether it was there."""
-        now = self._clock.wall()
-        found = await self._write(lambda queues: queues.replay(queue, tag, now))
+        found = await self._write(lambda queues: queues.replay(queue, tag))
         self._wake(queue)
         return found
 

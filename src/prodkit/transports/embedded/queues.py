@@ -29,8 +29,11 @@ CREATE TABLE IF NOT EXISTS dead_letter (
 CREATE INDEX IF NOT EXISTS dead_letter_queue ON dead_letter (queue);
 """
 
-# `due` is the one time of a message: when it may be handed out, be it new (its arrival), delayed,
-# or leased to a consumer (the end of the lease). An ordered key is held by its oldest message.
+#: When a message is due that waits for nothing: a clock that is moved back does not hold it up.
+AT_ONCE = 0.0
+
+# `due` is the one time of a message: when it may be handed out, be it delayed, or leased to a
+# consumer (the end of the lease). An ordered key is held by its oldest message.
 _DUE = """
 FROM message AS m WHERE m.queue = :queue AND m.due <= :now AND (
     m.key = '' OR NOT (SELECT ordered FROM queue WHERE name = :queue)
@@ -72,7 +75,7 @@ class Queues:
             "INSERT OR IGNORE INTO subscription VALUES (?, ?)", [(queue, each) for each in types]
         )
 
-    def publish(self, messages: Sequence[Message], mandatory: bool, now: float) -> None:
+    def publish(self, messages: Sequence[Message], mandatory: bool) -> None:
         """Put a copy of each message into every queue that subscribed to its type."""
         routes = {type_: self._routes(type_) for type_ in {each.type for each in messages}}
         orphans = sorted(type_ for type_, queues in routes.items() if not queues)
@@ -82,7 +85,7 @@ class Queues:
             f"INSERT INTO message (queue, {_COLUMNS}, attempts, deliveries, fence, due)"  # noqa: S608 - a constant
             " VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?)",
             [
-                (queue, m.id, m.type, m.key, json.dumps(dict(m.headers)), m.body, now)
+                (queue, m.id, m.type, m.key, json.dumps(dict(m.headers)), m.body, AT_ONCE)
                 for m in messages
                 for queue in routes[m.type]
             ],
@@ -163,12 +166,12 @@ class Queues:
             for tag, attempts, reason, at, *message in rows
         ]
 
-    def replay(self, queue: str, tag: int, now: float) -> bool:
+    def replay(self, queue: str, tag: int) -> bool:
         """Put a dead letter at the end of its queue."""
         self._execute(
             f"INSERT INTO message (queue, {_COLUMNS}, attempts, deliveries, fence, due)"  # noqa: S608 - a constant
             f" SELECT queue, {_COLUMNS}, 0, 0, 0, ? FROM dead_letter WHERE queue = ? AND tag = ?",
-            (now, queue, tag),
+            (AT_ONCE, queue, tag),
         )
         return self.drop(queue, tag)
 

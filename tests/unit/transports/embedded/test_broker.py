@@ -267,3 +267,15 @@ async def test_a_start_that_is_cancelled_leaves_no_thread_behind(tmp_path):
     await broker.start()
     await broker.ping()
     await broker.stop()
+
+
+async def test_a_clock_that_is_moved_back_holds_up_nothing_that_is_due(broker, clock):
+    await broker.publish([message(1), message(2), message(3)])
+    first, second, _ = await broker.receive("mail", 3)
+    await broker.dead(first, reason="no")
+    await broker.release(second)
+    await broker.publish([message(4)])
+    (letter,) = await broker.dead_letters("mail")
+    await broker.replay("mail", letter.tag)
+    clock.jump_wall(-3600)
+    assert await ids(broker) == ["id-2", "id-4", "id-1"]  # and 3 is leased
