@@ -90,8 +90,6 @@ docs-serve: $(DOCS_READY) ## The documentation on http://localhost:8000, built a
 lock: $(READY) ## Renew the pinned requirements; they name no registry
 	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --upgrade \
 	  --no-emit-index-url --generate-hashes --no-header -q -o requirements/dev.lock
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group image --universal --upgrade \
-	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/image.lock
 	$(BIN)/uv pip compile pyproject.toml --extra server --extra redis --extra sql --extra rabbitmq --group bench --universal --upgrade \
 	  -c requirements/dev.lock --no-emit-index-url --generate-hashes --no-header -q -o requirements/bench.lock
 	$(BIN)/uv pip compile pyproject.toml --extra sql --group mutants --universal --upgrade \
