@@ -55,9 +55,7 @@ def prepare_event(folder: Path, service: str, name: str, *, root: Path | None = 
     test = _test(
         f"{package}.{sources.service}.{function}", sources.service, name, function, once=once
     )
-    additions.create(
-        project.folder / "tests" / "unit" / sources.service / f"test_{function}.py", test
-    )
+    additions.create(sources.tests / f"test_{function}.py", test)
     return additions
 
 

@@ -42,7 +42,7 @@ class Git:
         """Return what is called `blob` there; None where it is not known."""
         if self._program is None:
             return None
-        done = self._run("cat-file", "blob", blob)
+        done = self._asked("cat-file", "blob", blob)
         return done.stdout if done.returncode == 0 else None
 
     def known(self, blobs: Iterable[str]) -> frozenset[str]:
@@ -50,7 +50,7 @@ class Git:
         if self._program is None:
             return frozenset()
         asked = "".join(f"{blob}\n" for blob in blobs).encode()
-        done = self._run("cat-file", "--batch-check", given=asked)
+        done = self._asked("cat-file", "--batch-check", given=asked)
         answers = (line.split() for line in done.stdout.decode().splitlines())
         return frozenset(words[0] for words in answers if words[1:2] == ["blob"])
 
@@ -70,6 +70,16 @@ class Git:
         if not 0 <= done.returncode < _FAILED:
             raise CannotMergeError(done.stderr.decode(errors="replace").strip() or "git failed")
         return Merged(done.stdout, done.returncode)
+
+    def _asked(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+        """Ask the repository; raise ConfigurationError where it is one, and git trusts it not."""
+        done = self._run(*words, given=given)
+        if b"dubious ownership" in done.stderr:
+            raise ConfigurationError(
+                f"git does not open the repository of {self._folder.resolve()}, which is another"
+                " user's: allow it with git config --global --add safe.directory FOLDER"
+            )
+        return done
 
     def _run(self, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         assert self._program is not None

@@ -68,7 +68,8 @@ class Merger:
         if ours is None and base is None:
             return Change(path, Kind.NEW, after=new.content, executable=new.executable)
         if ours is None:
-            return Change(path, Kind.GONE, "you deleted it, so it stays deleted")
+            also = "" if base == blob_id(new.content) else ", and the templates changed it"
+            return Change(path, Kind.GONE, f"you deleted or moved it{also}")
         if base == blob_id(new.content):
             return None
         if ours.obstacle:

@@ -43,6 +43,12 @@ class Sources:
         """The service's own package."""
         return self.package / self.service
 
+    @property
+    def tests(self) -> Path:
+        """The folder of its tests: beside those of the other services."""
+        tests = self.project.folder / "tests"
+        return (tests / "unit" if (tests / "unit").is_dir() else tests) / self.service
+
     def contract(self) -> Contract:
         """Return its contract; raise ConfigurationError where there is none that is clear."""
         found = [(file, name) for file in self.contracts() for name in _services(file)]

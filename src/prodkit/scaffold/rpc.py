@@ -76,8 +76,9 @@ def prepare_rpc(
     source = _served(contract, method, fields)
     name = contract.servicer_class.name
     additions.edit(contract.servicer, lambda text: with_method(text, name, source))
-    tests = project.folder / "tests" / "unit" / sources.service
-    additions.create(tests / f"test_{snake(method)}.py", _tested(contract, project, method, fields))
+    additions.create(
+        sources.tests / f"test_{snake(method)}.py", _tested(contract, project, method, fields)
+    )
     return additions
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,12 @@ def add(shop):
 
 def run(folder: Path, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
@@ -60,7 +66,7 @@ def test_a_method_comes_with_its_contract_its_servicer_and_a_test_that_passes(sh
     assert add("rpc", "my-shop", "GetItem", "--get", "/v1/items/{id}/parts/{part_id}:now") == [
         f"changed    {PROTO_FILE}",
         f"changed    {SERVICER_FILE}",
-        "new        tests/unit/my_shop/test_get_item.py",
+        "new        tests/my_shop/test_get_item.py",
         "next: make proto format test",
     ]
     assert 'get: "/v1/items/{id}/parts/{part_id}:now"}' in shop.read(PROTO_FILE)
@@ -78,13 +84,13 @@ def test_a_method_comes_with_its_contract_its_servicer_and_a_test_that_passes(sh
 
 def test_an_event_comes_with_its_handler_its_place_and_a_test_that_passes(shop, add):
     assert add("event", "my-shop", "item.sold") == [
-        "changed    src/my_shop/my_shop/handlers.py",
+        "changed    src/my_shop/my_shop/service.py",
         "new        src/my_shop/my_shop/on_item_sold.py",
-        "new        tests/unit/my_shop/test_on_item_sold.py",
+        "new        tests/my_shop/test_on_item_sold.py",
         "next: make format test",
     ]
     add("event", "my-shop", "a_" + "very_long_name." * 2 + "changed")
-    assert list(entries_of(shop.read("src/my_shop/my_shop/handlers.py")).items())[:2] == [
+    assert list(entries_of(shop.read("src/my_shop/my_shop/service.py")).items())[:2] == [
         ("my_shop.changed", "kit.once(on_my_shop_changed)"),
         ("item.sold", "kit.once(on_item_sold)"),
     ]
@@ -168,7 +174,7 @@ def test_what_a_project_does_not_speak_is_not_added(shop, add, speaks, words, sa
             "marks of a conflict stand in it",
         ),
         (
-            "src/my_shop/my_shop/handlers.py",
+            "src/my_shop/my_shop/service.py",
             "handlers = {}\n",
             ("event", "my-shop", "item.sold"),
             "must have one table of its events",
@@ -183,7 +189,7 @@ def test_what_a_project_does_not_speak_is_not_added(shop, add, speaks, words, sa
             "src/my_shop/my_shop/more.py",
             HANDLERS,
             ("event", "my-shop", "item.sold"),
-            "has several: handlers.py, more.py",
+            "has several: more.py, service.py",
         ),
     ],
 )

@@ -45,7 +45,7 @@ def test_it_tells_what_it_does_with_each_file(shop, prodkit):
     told = [
         "updated    a.py",
         "merged     b.py",
-        "gone       c.py: you deleted it, so it stays deleted",
+        "gone       c.py: you deleted or moved it, and the templates changed it",
     ]
     total = "prodkit 0.1.0 -> 0.2.0: 1 updated, 1 merged, 1 gone"
     assert prodkit("update", "--dry-run") == [*told, f"{total}; nothing is written"]
@@ -60,6 +60,20 @@ def test_a_second_time_there_is_nothing_to_do(shop, prodkit):
     shop.templates({"a.py": "new\n"})
     prodkit("update")
     assert prodkit("update") == ["prodkit 0.2.0 -> 0.2.0: nothing to do"]
+
+
+def test_in_the_folder_of_the_project_no_folder_is_said(shop, monkeypatch):
+    shop.templates({"a.py": LINES, "b/c.py": LINES, "d/e.py": "e\n"})
+    shop.new()
+    shop.write("b/c.py", LINES.replace("line 2\n", "mine\n"))
+    shop.templates({"a.py": "new\n", "b/c.py": LINES.replace("line 8\n", "theirs\n"), "d": "d\n"})
+    monkeypatch.chdir(shop.folder)
+    done = CliRunner().invoke(app, ["update"])
+    assert done.exit_code == 0, done.output
+    told = [line.split()[:2] for line in done.output.splitlines()[:-1]]
+    assert told == [["updated", "a.py"], ["merged", "b/c.py"], ["new", "d"], ["removed", "d/e.py"]]
+    assert shop.read("d") == "d\n"
+    assert shop.prepare().nothing
 
 
 def test_a_conflict_is_exit_code_1_and_unresolved_it_is_2(shop, prodkit):

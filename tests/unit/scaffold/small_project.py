@@ -74,6 +74,6 @@ FILES = {
     "project/base/src/__package__/contract/my_shop/v1/my_shop.proto": PROTO,
     "service/base/src/__package__/__service__/__init__.py": "",
     "service/base/src/__package__/__service__/servicer.py": SERVICER,
-    "service/base/src/__package__/__service__/handlers.py": HANDLERS,
+    "service/base/src/__package__/__service__/service.py": HANDLERS,
 }
 SPEAKS = ("http", "grpc", "events")

@@ -308,6 +308,18 @@ def test_the_repository_of_a_hook_is_not_asked(shop, tmp_path, monkeypatch):
     assert shop.update() == {"a.py": "merged"}
 
 
+def test_a_repository_that_git_does_not_trust_is_told(shop, monkeypatch):
+    shop.templates({"a.py": LINES})
+    shop.new()
+    shop.write("a.py", changed(LINES, 2, "mine"))
+    shop.templates({"a.py": changed(LINES, 8, "theirs")})
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    with pytest.raises(ConfigurationError, match=r"another user's: .* safe\.directory"):
+        shop.prepare()
+
+
 def test_answers_that_you_changed_in_the_record_count(shop):
     shop.templates({"a.py.jinja": "{{ 'redis' if redis else 'memory' }}\n"})
     shop.new()
