@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import httpx2
 import pytest
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 from pydantic import SecretStr
 
 from prodkit.errors import RateLimitedError
@@ -104,7 +104,7 @@ def test_the_shops_settings_are_what_its_readme_says():
     assert len(rows) >= 8
     for names, defaults in rows:
         for name, told in zip(re.findall(r"SHOP_(\w+)", names), defaults.split(", "), strict=False):
-            default = ShopSettings.model_fields[name.lower()].default
+            default = Settings.model_fields[name.lower()].default
             if not isinstance(default, SecretStr) and default is not None:
                 nothing = {"any": "0", "none": str(type(default)())}
                 said = nothing.get(told) or told.strip("`")

@@ -14,7 +14,7 @@ import httpx2
 from prodkit.service.settings import load_settings
 
 from . import __name__ as package
-from .settings import ShopSettings
+from .settings import Settings
 from .users.demo import ACCOUNTS, PASSWORD
 
 #: Seconds that the sandbox may take to end.
@@ -26,7 +26,7 @@ PORTS = ("port", "admin_port", "sandbox_port", "smtp_port")
 def run(config: Path) -> int:
     """Run shop and sandbox until the shop is told to stop; return the shop's exit code."""
     os.environ.setdefault("SHOP_ENVIRONMENT", "demo")
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     if settings.environment != "demo":
         print(f"demo: SHOP_ENVIRONMENT is {settings.environment}; it must be demo", file=sys.stderr)
         return 2
@@ -99,14 +99,14 @@ def _stop(outside: subprocess.Popen[bytes]) -> None:
         outside.wait()
 
 
-def _explain(settings: ShopSettings) -> None:
+def _explain(settings: Settings) -> None:
     print(guide(settings, metrics=f"http://localhost:{settings.port}/metrics"), file=sys.stderr)
     folder = settings.data_dir.resolve()
     end = f"Everything is kept in {folder}. Ctrl-C stops both processes in order."
     print(end, file=sys.stderr, flush=True)
 
 
-def guide(settings: ShopSettings, *, metrics: str) -> str:
+def guide(settings: Settings, *, metrics: str) -> str:
     """Return how to use a shop that is open, with its accounts."""
     text = Path(__file__).with_suffix(".txt").read_text("utf-8")
     words = {

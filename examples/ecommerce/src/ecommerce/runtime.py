@@ -19,7 +19,7 @@ from .engines import Engines
 from .gauges import Gauges
 from .mesh import Mesh
 from .peers import SERVICES, Placement
-from .settings import ShopSettings
+from .settings import Settings
 
 AUDIENCE: Final = "shop"
 
@@ -46,7 +46,7 @@ class Runtime:
 
     def __init__(
         self,
-        settings: ShopSettings,
+        settings: Settings,
         placement: Placement,
         *,
         log: LineSink,
@@ -54,7 +54,7 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.placement = placement
-        self.engines = Engines(settings, placement)
+        self.engines = Engines(settings, placement.services)
         self.log = log
         self.span_processors = span_processors
         self.registry = CollectorRegistry()

@@ -23,7 +23,7 @@ from ecommerce.recovery.postgres_url import PostgresUrl
 from ecommerce.recovery.progress import Progress
 from ecommerce.recovery.restore import restore
 from ecommerce.schema import migrate_all
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 
 INBOX = "INSERT INTO inbox VALUES ('c', 's', '{}', 0)"
 
@@ -35,12 +35,12 @@ def postgres() -> Iterator[PrivatePostgres]:
 
 
 @pytest.fixture
-def settings(postgres: PrivatePostgres, tmp_path: Path) -> ShopSettings:
+def settings(postgres: PrivatePostgres, tmp_path: Path) -> Settings:
     """The settings of a shop that has run, on PostgreSQL and the embedded broker."""
     for service in SERVICES:
         postgres.ask(f'DROP DATABASE IF EXISTS "Shop {service}"')
         postgres.ask(f'CREATE DATABASE "Shop {service}"')
-    settings = ShopSettings(
+    settings = Settings(
         data_dir=tmp_path / "var",
         port=0,
         admin_port=0,
@@ -51,19 +51,19 @@ def settings(postgres: PrivatePostgres, tmp_path: Path) -> ShopSettings:
     return settings
 
 
-async def _prepare(settings: ShopSettings) -> None:
+async def _prepare(settings: Settings) -> None:
     await migrate_all(settings)
     broker = EmbeddedBroker(settings.data_dir / "broker.db")
     await broker.start()
     await broker.stop()
 
 
-def dsn(settings: ShopSettings, service: str) -> str:
+def dsn(settings: Settings, service: str) -> str:
     assert settings.database_url is not None
     return settings.database_url.get_secret_value().replace("{service}", service)
 
 
-def inbox(settings: ShopSettings, service: str) -> int:
+def inbox(settings: Settings, service: str) -> int:
     return execute(dsn(settings, service), "SELECT count(*) FROM inbox")[0][0]
 
 
@@ -74,7 +74,7 @@ def names(postgres: PrivatePostgres) -> set[str]:
 class Writer(threading.Thread):
     """Writes to orders and then to payments, as services do that tell each other."""
 
-    def __init__(self, settings: ShopSettings) -> None:
+    def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
         self._ended = threading.Event()
@@ -102,7 +102,7 @@ class Writer(threading.Thread):
 
 
 def test_25_all_databases_of_a_server_come_back_as_of_one_instant(
-    settings: ShopSettings, postgres: PrivatePostgres, tmp_path: Path
+    settings: Settings, postgres: PrivatePostgres, tmp_path: Path
 ) -> None:
     with Writer(settings) as writer:
         for turn in range(2):
@@ -138,7 +138,7 @@ def test_25_all_databases_of_a_server_come_back_as_of_one_instant(
 
 
 def test_25_whoever_writes_without_an_end_is_named_and_keeps_nobody_else(
-    settings: ShopSettings, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgres_dumps, "_LOCK", 0.1)
     monkeypatch.setattr(postgres_dumps, "_LOCK_ALONE", 0.1)

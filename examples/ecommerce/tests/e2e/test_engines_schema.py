@@ -16,7 +16,7 @@ from prodkit.messaging import tables
 from servers import SERVICES, Servers
 from sqlalchemy import Connection, MetaData, text
 
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 
 #: Where the tables of each service are.
 MODULES = {name: f"ecommerce.{name}.tables" for name in SERVICES} | {
@@ -41,7 +41,7 @@ def joined(service: str) -> MetaData:
 
 
 @pytest.fixture(scope="module")
-def migrated(servers: Servers) -> ShopSettings:
+def migrated(servers: Servers) -> Settings:
     """Databases that two who came at once have migrated."""
     url = servers.database_url()
     environment = os.environ | {"SHOP_DATABASE_URL": url}
@@ -55,13 +55,13 @@ def migrated(servers: Servers) -> ShopSettings:
     for service in SERVICES:
         lines = [line for each in said for line in each if line.startswith(f"{service}: ")]
         assert sorted(lines) == [f"{service}: 0001", f"{service}: up to date"]
-    return ShopSettings(database_url=url)
+    return Settings(database_url=url)
 
 
 @pytest.fixture(scope="module")
-def made(servers: Servers) -> ShopSettings:
+def made(servers: Servers) -> Settings:
     """The same databases, with tables as the code describes them."""
-    settings = ShopSettings(database_url=servers.database_url())
+    settings = Settings(database_url=servers.database_url())
 
     async def make() -> None:
         for service in SERVICES:
@@ -73,12 +73,12 @@ def made(servers: Servers) -> ShopSettings:
     return settings
 
 
-def opened(settings: ShopSettings, service: str) -> Database:
+def opened(settings: Settings, service: str) -> Database:
     assert settings.database_url is not None
     return Database(settings.database_url.get_secret_value().replace("{service}", service))
 
 
-async def details(settings: ShopSettings, service: str) -> list[str]:
+async def details(settings: Settings, service: str) -> list[str]:
     database = opened(settings, service)
     try:
         async with database.read() as tx:
@@ -87,7 +87,7 @@ async def details(settings: ShopSettings, service: str) -> list[str]:
         await database.stop()
 
 
-async def differences(settings: ShopSettings, service: str) -> list[object]:
+async def differences(settings: Settings, service: str) -> list[object]:
     def compare(connection: Connection) -> list[object]:
         return list(compare_metadata(MigrationContext.configure(connection), joined(service)))
 
@@ -101,7 +101,7 @@ async def differences(settings: ShopSettings, service: str) -> list[object]:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_migrations_make_the_tables_that_the_code_describes(
-    migrated: ShopSettings, made: ShopSettings, service: str
+    migrated: Settings, made: Settings, service: str
 ) -> None:
     assert asyncio.run(differences(migrated, service)) == []
     assert asyncio.run(details(migrated, service)) == asyncio.run(details(made, service))

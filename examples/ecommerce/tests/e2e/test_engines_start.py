@@ -17,7 +17,7 @@ Line: TypeAlias = dict[str, Any]
 STARTER = """
 import asyncio, json, sys
 from ecommerce.platform import build
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 from prodkit.service.component import State
 
 async def checked(platform):
@@ -38,7 +38,7 @@ async def start(settings):
     return {"code": await serving, "health": health}
 
 for line in sys.stdin:
-    ended = asyncio.run(start(ShopSettings(**json.loads(line))))
+    ended = asyncio.run(start(Settings(**json.loads(line))))
     print(json.dumps({"ended": ended}), flush=True)
 """
 #: What is wrong with a setting, the code that the start ends with, and words of the one line.

@@ -12,7 +12,7 @@ from prodkit.service.platform import _STUCK
 from prodkit.service.settings import read_settings
 
 from ecommerce.peers import EVERYTHING, SERVICES, placed
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "compose.yaml").read_text()
@@ -29,7 +29,7 @@ def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 
 
 def test_every_process_starts_with_what_it_is_told(told: str) -> None:
-    settings = read_settings(ShopSettings, config_dir=ROOT / "config")
+    settings = read_settings(Settings, config_dir=ROOT / "config")
     assert settings.environment == "production"
     command, *services = OURS[told]["command"]
     assert command in {"serve", "sandbox", "migrate", "audit"}

@@ -5,12 +5,12 @@ from pydantic import ValidationError
 
 from ecommerce.engines import database
 from ecommerce.platform import build
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 
 
 def test_the_data_folder_is_made(tmp_path):
     folder = tmp_path / "deep" / "var"
-    assert ShopSettings(data_dir=folder).make_data_dir() == folder
+    assert Settings(data_dir=folder).make_data_dir() == folder
     assert folder.is_dir()
 
 
@@ -18,12 +18,12 @@ def test_a_data_folder_that_cannot_be_made_is_named(tmp_path):
     taken = tmp_path / "file"
     taken.touch()
     with pytest.raises(ConfigurationError, match=f"data_dir: .*{taken}"):
-        ShopSettings(data_dir=taken).make_data_dir()
+        Settings(data_dir=taken).make_data_dir()
 
 
 def test_stock_is_not_held_for_ever():
     with pytest.raises(ValidationError, match="reservation_lifetime"):
-        ShopSettings(reservation_lifetime=float("inf"))
+        Settings(reservation_lifetime=float("inf"))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_no_secret(
     variable = f"SHOP_{name.upper()}"
     monkeypatch.setenv(variable, value)
     with pytest.raises(SettingsError, match=said) as caught:
-        read_settings(ShopSettings, config_dir=tmp_path)
+        read_settings(Settings, config_dir=tmp_path)
     (line,) = caught.value.problems
     assert line.startswith(f"{name}: ")
     assert line.endswith(f"(from environment variable {variable})")
@@ -59,14 +59,14 @@ def test_a_wrong_setting_is_one_line_that_names_it_and_no_secret(
 def test_what_is_empty_is_not_set(monkeypatch, tmp_path):
     for name in ("DATABASE_URL", "BROKER_URL", "REDIS_URL"):
         monkeypatch.setenv(f"SHOP_{name}", "")
-    settings = read_settings(ShopSettings, config_dir=tmp_path)
+    settings = read_settings(Settings, config_dir=tmp_path)
     assert (settings.database_url, settings.broker_url, settings.redis_url) == (None, None, None)
     assert settings.keys_path == settings.data_dir / "keys"
 
 
 def test_secrets_are_never_shown_whole():
     url = "postgresql://shop:s3cret@db:5432/shop_{service}"
-    settings = ShopSettings(
+    settings = Settings(
         database_url=url, broker_url="amqp://shop:s3cret@mq/shop", redis_url="redis://:s3cret@redis"
     )
     shown = f"{settings!r} {settings} {settings.model_dump()} {database(settings, 'orders')!r}"
@@ -75,13 +75,13 @@ def test_secrets_are_never_shown_whole():
 
 
 def test_several_services_do_not_share_a_database(tmp_path):
-    settings = ShopSettings(data_dir=tmp_path, database_url="postgresql://shop@db:5432/shop")
+    settings = Settings(data_dir=tmp_path, database_url="postgresql://shop@db:5432/shop")
     with pytest.raises(ConfigurationError, match=r"database_url: must hold \{service\}"):
         build(settings)
 
 
 def test_a_service_alone_may_name_its_database_itself(tmp_path):
-    settings = ShopSettings(
+    settings = Settings(
         data_dir=tmp_path,
         database_url="postgresql://shop@db:5432/orders",
         mesh="grpc",
@@ -93,6 +93,6 @@ def test_a_service_alone_may_name_its_database_itself(tmp_path):
 
 
 def test_spans_that_cannot_be_written_are_told_before_the_start(tmp_path):
-    settings = ShopSettings(data_dir=tmp_path / "var", spans_file=tmp_path)
+    settings = Settings(data_dir=tmp_path / "var", spans_file=tmp_path)
     with pytest.raises(ConfigurationError, match=f"spans_file: .*{tmp_path}"):
         build(settings)

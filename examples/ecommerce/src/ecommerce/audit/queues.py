@@ -8,7 +8,7 @@ from prodkit.data.database import Database
 from prodkit.transports.amqp import AmqpBroker
 from sqlalchemy import text
 
-from ..settings import ShopSettings
+from ..settings import Settings
 
 Rows: TypeAlias = list[dict[str, Any]]
 
@@ -18,7 +18,7 @@ QUEUES: Final = ("catalog", "orders", "payments", "notifications")
 MOST_DEAD: Final = 100
 
 
-async def queued(settings: ShopSettings, now: float) -> tuple[Rows, Rows]:
+async def queued(settings: Settings, now: float) -> tuple[Rows, Rows]:
     """Return what waits and what is dead, a row each; what waits in RabbitMQ, a row a queue.
 
     RabbitMQ does not tell since when: that counts as just now.
@@ -47,7 +47,7 @@ def _row(queue: str, type_: str, key: str = "any key", **more: object) -> dict[s
     return {"queue": queue, "type": type_, "key": key, **more}
 
 
-async def _embedded(settings: ShopSettings) -> tuple[Rows, Rows]:
+async def _embedded(settings: Settings) -> tuple[Rows, Rows]:
     books = Database(settings.data_dir / "broker.db", name="broker")
     try:
         async with books.read() as tx:

@@ -10,7 +10,7 @@ import httpx2
 from prodkit.errors import ServiceError
 from sqlalchemy.exc import SQLAlchemyError
 
-from ..settings import ShopSettings
+from ..settings import Settings
 from .books import read
 from .checks import Finding, findings
 
@@ -20,7 +20,7 @@ PAUSE = 0.5
 MOST = 10
 
 
-def run(settings: ShopSettings, *, limit: float, patience: float) -> int:
+def run(settings: Settings, *, limit: float, patience: float) -> int:
     """Audit and print what was found; return 0 if all adds up, 1 if not, 2 without the books.
 
     A shop at work cannot be read at one instant, so what does not add up is read again for
@@ -32,7 +32,7 @@ def run(settings: ShopSettings, *, limit: float, patience: float) -> int:
     return asyncio.run(_run(settings, limit, patience))
 
 
-async def _run(settings: ShopSettings, limit: float, patience: float) -> int:
+async def _run(settings: Settings, limit: float, patience: float) -> int:
     until = time.monotonic() + patience
     while True:
         try:

@@ -11,7 +11,8 @@ from prodkit.policies.idempotency import current_claim
 
 from ..contract.payments.v1 import payments_pb2 as pb
 from ..contract.payments.v1 import payments_pb2_grpc as rpc
-from ..wire import Context, caller, new_id, timestamp
+from ..identity import caller, new_id
+from ..wire import Context, timestamp
 from . import repository
 from .clients import OrdersClient
 from .means import means_of

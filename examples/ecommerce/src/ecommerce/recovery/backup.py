@@ -11,7 +11,7 @@ from typing import Final
 
 from ..engines import check_placeholder
 from ..peers import SERVICES
-from ..settings import PLACEHOLDER, ShopSettings
+from ..settings import PLACEHOLDER, Settings
 from . import manifest
 from .archive import private, unfinished_beside, writing
 from .instant import Source, View, instant
@@ -28,7 +28,7 @@ _BUSY = ("orders", "payments", "catalog", "notifications")
 ORDER: Final = (*_BUSY, *(service for service in SERVICES if service not in _BUSY))
 
 
-def backup(settings: ShopSettings, folder: Path, progress: Progress) -> Manifest:
+def backup(settings: Settings, folder: Path, progress: Progress) -> Manifest:
     """Write a backup to `folder`, which is new; return what is in it.
 
     Raises ConfigurationError, UnavailableError, and OSError for a disk that is full; then there is
@@ -48,7 +48,7 @@ def backup(settings: ShopSettings, folder: Path, progress: Progress) -> Manifest
 
 
 @contextmanager
-def sources(settings: ShopSettings) -> Iterator[list[Source]]:
+def sources(settings: Settings) -> Iterator[list[Source]]:
     """Yield what is to be backed up. What RabbitMQ holds is not: outboxes have it too."""
     with asyncio.Runner() as runner:
         found: list[Source] = []
@@ -57,14 +57,14 @@ def sources(settings: ShopSettings) -> Iterator[list[Source]]:
         yield [*found, *(_source(settings, service, runner) for service in ORDER)]
 
 
-def _source(settings: ShopSettings, service: str, runner: asyncio.Runner) -> Source:
+def _source(settings: Settings, service: str, runner: asyncio.Runner) -> Source:
     if settings.database_url is None:
         return SqliteSource(service, settings.data_dir / f"{service}.db")
     check_placeholder(settings)
     return PostgresSource(service, postgres_url(settings, service), runner)
 
 
-def postgres_url(settings: ShopSettings, service: str) -> PostgresUrl:
+def postgres_url(settings: Settings, service: str) -> PostgresUrl:
     """Return where the database of a service is."""
     assert settings.database_url is not None
     return PostgresUrl(settings.database_url.get_secret_value().replace(PLACEHOLDER, service))

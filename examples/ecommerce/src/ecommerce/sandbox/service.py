@@ -11,7 +11,7 @@ from prodkit.transports.http_server import HttpServer
 
 from ..kit import Client
 from ..schema import Schema
-from ..settings import ShopSettings
+from ..settings import Settings
 from .app import create_app
 from .mailbox import Mailbox, MailServer
 from .provider import Provider
@@ -20,7 +20,7 @@ from .tables import metadata
 from .webhooks import WebhookSender
 
 
-def build(settings: ShopSettings, *workers: Component) -> Service:
+def build(settings: Settings, *workers: Component) -> Service:
     """Put the outside world together; it reports to the shop that the settings tell of."""
     folder = settings.make_data_dir()
     database = Database(folder / "sandbox.db", name="sandbox database")

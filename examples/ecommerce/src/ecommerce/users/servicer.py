@@ -13,7 +13,8 @@ from sqlalchemy import RowMapping
 
 from ..contract.users.v1 import users_pb2 as pb
 from ..contract.users.v1 import users_pb2_grpc as rpc
-from ..wire import Context, caller, new_id, timestamp
+from ..identity import caller, new_id
+from ..wire import Context, timestamp
 from . import accounts
 from .accounts import Units, Work
 from .metrics import UserMetrics

@@ -5,7 +5,7 @@ import pytest
 from ecommerce.audit import checks
 from ecommerce.audit.books import Books
 from ecommerce.audit.report import run, table
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 
 NOW = 1_000_000.0
 LONG_AGO, JUST_NOW = NOW - 1000, NOW - 1
@@ -103,7 +103,7 @@ def test_the_table_names_what_is_wrong():
 
 def test_a_sandbox_that_is_away_is_told_with_its_address(tmp_path, capsys):
     (tmp_path / "orders.db").touch()
-    settings = ShopSettings(data_dir=tmp_path, sandbox_port=1)
+    settings = Settings(data_dir=tmp_path, sandbox_port=1)
     assert run(settings, limit=1.0, patience=0.0) == 2
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith("audit: the books cannot be read: http://127.0.0.1:1/")

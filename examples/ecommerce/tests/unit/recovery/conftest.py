@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 from shop_files import Quiet, fill
@@ -19,7 +19,7 @@ def progress():
 
 @pytest.fixture
 def settings(tmp_path):
-    return ShopSettings(data_dir=tmp_path / "var", port=0, admin_port=0)
+    return Settings(data_dir=tmp_path / "var", port=0, admin_port=0)
 
 
 @pytest.fixture

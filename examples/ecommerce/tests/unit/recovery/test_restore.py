@@ -17,7 +17,7 @@ from ecommerce.recovery.restore import restore
 from ecommerce.recovery.sqlite_files import open_file
 from ecommerce.recovery.sqlite_target import SqliteTarget
 from ecommerce.recovery.unfinished import check_restored
-from ecommerce.settings import ShopSettings
+from ecommerce.settings import Settings
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_a_shop_that_runs_on_files_that_were_deleted_is_known_by_its_port(shop, 
     remove(shop)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        running = ShopSettings(data_dir=shop.data_dir, port=port, admin_port=0)
+        running = Settings(data_dir=shop.data_dir, port=port, admin_port=0)
         with pytest.raises(ConfigurationError, match=f"answers on port {port}: stop the shop"):
             restore(running, taken, progress)
         restore(running, taken, progress, force=True)
@@ -145,7 +145,7 @@ def test_what_is_no_backup_is_said(shop, taken, progress, tmp_path):
 
 
 def test_a_backup_of_files_is_not_restored_to_servers(shop, taken, progress):
-    other = ShopSettings(
+    other = Settings(
         data_dir=shop.data_dir,
         database_url="postgresql://shop:s3cret@127.0.0.1:1/shop_{service}",
     )
@@ -201,7 +201,7 @@ def test_no_service_starts_on_half_a_restore(shop, taken, progress, monkeypatch)
 
 def test_what_another_broker_may_have_lost_is_published_again(shop, taken, progress):
     """RabbitMQ's queues are not of the backup's instant; inboxes drop what they know."""
-    other = ShopSettings(
+    other = Settings(
         data_dir=shop.data_dir, port=0, admin_port=0, broker_url="amqp://u:p@127.0.0.1:1/"
     )
     remove(shop)

@@ -13,7 +13,7 @@ from prodkit.service.settings import load_settings
 from . import COMMAND
 from .peers import EVERYTHING
 from .recovery import commands as recovery
-from .settings import ShopSettings
+from .settings import Settings
 
 app = typer.Typer(
     help="The shop: six services, a storefront, and a sandbox for the outside world.",
@@ -56,7 +56,7 @@ def serve(
     config: ConfigDir = Path("config"),
 ) -> None:
     """Run the shop, or some of its services; what is outside of it must be running already."""
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     from .platform import build
 
     build(settings, only=services or ()).run()
@@ -65,7 +65,7 @@ def serve(
 @app.command()
 def migrate(config: ConfigDir = Path("config")) -> None:
     """Bring the PostgreSQL database of every service to the schema that this version wants."""
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     from .schema import migrate_all
 
     try:
@@ -85,7 +85,7 @@ def sandbox(
     ] = False,
 ) -> None:
     """Run the outside world: payment provider, gateways and mailbox."""
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     from prodkit.telemetry import configure_logging
 
     from .sandbox.service import build
@@ -105,7 +105,7 @@ def audit(
     patience: Annotated[float, typer.Option(help="Seconds to look again for what differs.")] = 5.0,
 ) -> None:
     """Check that money, stock and mails add up, while the shop runs or after; needs the sandbox."""
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     from .audit import report
 
     limit = settings.reservation_lifetime + 60.0 if limit is None else limit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prodkit.data.cache.store import CacheStore
 from prodkit.data.database import Database, PostgresOptions
 from prodkit.errors import ConfigurationError
@@ -13,8 +15,7 @@ from prodkit.stores.redis import RedisCacheStore, RedisConnection, RedisRateLimi
 from prodkit.transports.amqp import AmqpBroker
 from prodkit.transports.embedded import EmbeddedBroker
 
-from .peers import Placement
-from .settings import PLACEHOLDER, ShopSettings
+from .settings import PLACEHOLDER, Settings
 
 #: Seconds that a transaction waits for its turn: on SQLite there is one writer, and a sale has a
 #: queue.
@@ -33,10 +34,10 @@ class Engines:
     rates: RateLimitStore
     cache: CacheStore
 
-    def __init__(self, settings: ShopSettings, placement: Placement) -> None:
+    def __init__(self, settings: Settings, services: Sequence[str]) -> None:
         self._settings = settings
-        self._placement = placement
-        if len(placement.services) > 1:
+        self._services = services
+        if len(services) > 1:
             check_placeholder(settings)
         if settings.broker_url is None:
             self.broker = EmbeddedBroker(
@@ -61,27 +62,27 @@ class Engines:
     @property
     def resources(self) -> list[Component]:
         """What the process opens before its services, their databases apart."""
-        resources: list[Component] = [self.broker] if self._placement.services else []
+        resources: list[Component] = [self.broker] if self._services else []
         return resources if self._redis is None else [self._redis, *resources]
 
     @property
     def checks(self) -> list[Check]:
-        """What the shop goes on without: events wait in outboxes, limits are each process's own."""
+        """What goes on without them: events wait in outboxes, limits are each process's own."""
         checks = [Check("broker", self.broker.ping, essential=False)]
-        checks = checks if self._placement.services else []
+        checks = checks if self._services else []
         if self._redis is not None:
             checks.append(Check("redis", self._redis.ping, essential=False))
         return checks
 
 
-def database(settings: ShopSettings, service: str, *, statement: float = 1.5) -> Database:
+def database(settings: Settings, service: str, *, statement: float = 1.5) -> Database:
     """Return the database of `service`: a file, or what `database_url` says.
 
     On PostgreSQL no statement may take longer than `statement` seconds.
     """
     name = f"{service} database"
     if settings.database_url is None:
-        return Database(settings.data_dir / f"{service}.db", name=name, wait=DATABASE_WAIT)
+        return Database(settings.make_data_dir() / f"{service}.db", name=name, wait=DATABASE_WAIT)
     return Database(
         settings.database_url.get_secret_value().replace(PLACEHOLDER, service),
         name=name,
@@ -90,7 +91,7 @@ def database(settings: ShopSettings, service: str, *, statement: float = 1.5) ->
     )
 
 
-def check_placeholder(settings: ShopSettings) -> None:
+def check_placeholder(settings: Settings) -> None:
     """Raise ConfigurationError unless each service has a database of its own."""
     url = settings.database_url
     if url is not None and PLACEHOLDER not in url.get_secret_value():

@@ -19,14 +19,14 @@ from .peers import GATEWAY, placed
 from .recovery.unfinished import check_restored
 from .runtime import Runtime
 from .services import SERVICES
-from .settings import ShopSettings
+from .settings import Settings
 from .spans import FileSpanExporter
 
 #: Seconds between looks for keys that another process has rotated.
 RELOAD_KEYS = 15.0
 
 
-def build(settings: ShopSettings, *last: Component, only: Sequence[str] = ()) -> Platform:
+def build(settings: Settings, *last: Component, only: Sequence[str] = ()) -> Platform:
     """Put the process together; nothing is opened before it runs. `last` starts after all else.
 
     `only` are the services that it serves, all of them if there are none. Raises
@@ -79,7 +79,7 @@ def _services(runtime: Runtime, health: Health) -> list[Service]:
     return services
 
 
-def _processors(settings: ShopSettings) -> list[SpanProcessor]:
+def _processors(settings: Settings) -> list[SpanProcessor]:
     if settings.spans_file is None:
         return []
     return [BatchSpanProcessor(FileSpanExporter(settings.spans_file), schedule_delay_millis=500)]

@@ -13,7 +13,7 @@ from sqlalchemy import MetaData
 from . import COMMAND
 from .engines import check_placeholder, database
 from .peers import SERVICES
-from .settings import ShopSettings
+from .settings import Settings
 
 
 def versions(service: str) -> Path:
@@ -21,7 +21,7 @@ def versions(service: str) -> Path:
     return Path(__file__).parent / service / "migrations"
 
 
-async def migrate_all(settings: ShopSettings) -> dict[str, list[str]]:
+async def migrate_all(settings: Settings) -> dict[str, list[str]]:
     """Bring every service's database to its newest revision; return what ran, by service.
 
     Several may do so at once, one works then and the others wait. Raises ConfigurationError and

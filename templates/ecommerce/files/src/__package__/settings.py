@@ -22,7 +22,7 @@ PLACEHOLDER = "{service}"
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 
 
-class ShopSettings(ServiceSettings):
+class Settings(ServiceSettings):
     """Settings of the shop: `config/*.yaml`, then `SHOP_...` in the environment. Seconds."""
 
     model_config = SettingsConfigDict(env_prefix="SHOP_")

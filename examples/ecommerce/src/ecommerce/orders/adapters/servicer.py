@@ -11,7 +11,8 @@ from prodkit.policies.idempotency import current_claim
 
 from ...contract.orders.v1 import orders_pb2 as pb
 from ...contract.orders.v1 import orders_pb2_grpc as rpc
-from ...wire import Context, caller, new_id
+from ...identity import caller, new_id
+from ...wire import Context
 from ..application.carts import Cart
 from ..application.checkout import Checkout
 from ..application.fulfilment import Fulfilment

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from ..engines import database
 from ..peers import SERVICES
-from ..settings import ShopSettings
+from ..settings import Settings
 from .queues import queued
 
 Row: TypeAlias = dict[str, Any]
@@ -71,7 +71,7 @@ class Books:
         return began <= self.now - self.limit
 
 
-async def read(settings: ShopSettings, *, limit: float) -> Books:
+async def read(settings: Settings, *, limit: float) -> Books:
     """Read all books. Raises UnavailableError, httpx2.HTTPError, SQLAlchemyError."""
     # The world's first: whatever it has done, the shop had written down that it would ask.
     async with httpx2.AsyncClient(base_url=settings.provider_url, timeout=PATIENCE) as outside:

@@ -10,7 +10,8 @@ from prodkit.policies.idempotency import current_claim
 
 from ..contract.catalog.v1 import catalog_pb2 as pb
 from ..contract.catalog.v1 import catalog_pb2_grpc as rpc
-from ..wire import Context, new_id, timestamp
+from ..identity import new_id
+from ..wire import Context, timestamp
 from . import products
 from .products import Row
 from .stock import Reservation, Stock, Units

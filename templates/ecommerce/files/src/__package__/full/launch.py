@@ -15,7 +15,7 @@ from prodkit.errors import ConfigurationError
 from prodkit.service.settings import load_settings
 from prodkit.testing.servers import ServerError
 
-from ..settings import ShopSettings
+from ..settings import Settings
 from . import nginx, tables
 from .engines import Engines, engines
 from .places import Plan, plan
@@ -46,9 +46,9 @@ def run(config: Path) -> int:
             return 1
 
 
-def _settings(config: Path) -> ShopSettings:
+def _settings(config: Path) -> Settings:
     os.environ.setdefault("SHOP_ENVIRONMENT", "demo")
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     if settings.environment != "demo":
         raise ConfigurationError(f"SHOP_ENVIRONMENT is {settings.environment}; it must be demo")
     if not is_free(settings.port):
@@ -61,7 +61,7 @@ def _settings(config: Path) -> ShopSettings:
 
 
 @contextmanager
-def _folder(settings: ShopSettings) -> Iterator[Path]:
+def _folder(settings: Settings) -> Iterator[Path]:
     """Return an empty folder that nobody else uses while we do; it stays, for its logs."""
     folder = settings.make_data_dir().resolve() / "full"
     try:
@@ -78,7 +78,7 @@ def _folder(settings: ShopSettings) -> Iterator[Path]:
         yield folder
 
 
-def _shop(settings: ShopSettings, config: Path, folder: Path, servers: Engines) -> int:
+def _shop(settings: Settings, config: Path, folder: Path, servers: Engines) -> int:
     what = plan()
     variables = _variables(settings, folder, what, servers)
     tables.say("Creating the tables ...")
@@ -97,7 +97,7 @@ def _shop(settings: ShopSettings, config: Path, folder: Path, servers: Engines) 
         return running.until_told()
 
 
-def _variables(settings: ShopSettings, folder: Path, what: Plan, servers: Engines) -> Variables:
+def _variables(settings: Settings, folder: Path, what: Plan, servers: Engines) -> Variables:
     variables = Variables(folder / "env")
     shared = {
         "SHOP_ENVIRONMENT": "demo",
@@ -117,7 +117,7 @@ def _variables(settings: ShopSettings, folder: Path, what: Plan, servers: Engine
     return variables
 
 
-def _urls(settings: ShopSettings, what: Plan) -> dict[str, str]:
+def _urls(settings: Settings, what: Plan) -> dict[str, str]:
     """Return what answers 200 once a process is ready, by its name; nginx last, for it asks all."""
     urls = {place.name: place.ready_url for place in what.places}
     urls |= {"sandbox": f"http://127.0.0.1:{what.sandbox_port}/health"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..settings import ShopSettings
+from ..settings import Settings
 from . import nginx
 from .places import Plan
 from .supervision import Program
@@ -12,7 +12,7 @@ from .variables import SHARED, Variables
 
 
 def groups(
-    settings: ShopSettings, config: Path, variables: Variables, what: Plan, balancer: Path
+    settings: Settings, config: Path, variables: Variables, what: Plan, balancer: Path
 ) -> dict[str, list[Program]]:
     """Return what is kept alive; the outside world starts first and ends last."""
     patience = int(settings.drain_delay + settings.drain_timeout) + 5

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .. import COMMAND
 from ..demo import guide
-from ..settings import ShopSettings
+from ..settings import Settings
 from .engines import Engines
 from .places import Plan
 from .supervision import Supervisor, relative
@@ -22,7 +22,7 @@ def say(words: str) -> None:
 
 
 def explain(
-    settings: ShopSettings, folder: Path, what: Plan, servers: Engines, supervisor: Supervisor
+    settings: Settings, folder: Path, what: Plan, servers: Engines, supervisor: Supervisor
 ) -> None:
     """Print how to use the shop, what runs where, and how to try it by force."""
     rows = [*_processes(settings, what, supervisor.pids(), folder), *_engines(servers)]
@@ -41,7 +41,7 @@ Ctrl-C ends everything in order. The databases go with it; {relative(folder)} st
 
 
 def _processes(
-    settings: ShopSettings, what: Plan, pids: dict[str, int], folder: Path
+    settings: Settings, what: Plan, pids: dict[str, int], folder: Path
 ) -> Iterator[Sequence[str]]:
     def row(name: str, where: str, metrics: str = "") -> Sequence[str]:
         return (

@@ -9,7 +9,8 @@ from sqlalchemy import Row, select, update
 
 from ..contract.notifications.v1 import notifications_pb2 as pb
 from ..contract.notifications.v1 import notifications_pb2_grpc as rpc
-from ..wire import Context, caller, timestamp
+from ..identity import caller
+from ..wire import Context, timestamp
 from .tables import notifications, preferences
 from .telling import DEFAULTS, chosen_channels
 

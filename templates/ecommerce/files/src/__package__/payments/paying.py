@@ -16,7 +16,7 @@ from prodkit.errors import (
     ServiceError,
 )
 
-from ..wire import new_id
+from ..identity import new_id
 from . import repository
 from .means import Means
 from .provider import DeclinedError, ProviderClient, Token

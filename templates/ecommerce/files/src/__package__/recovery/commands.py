@@ -12,7 +12,7 @@ import typer
 from prodkit.errors import ConfigurationError, ServiceError
 from prodkit.service.settings import load_settings
 
-from ..settings import ShopSettings
+from ..settings import Settings
 from .progress import Progress
 
 app = typer.Typer()
@@ -32,7 +32,7 @@ def backup(
     It holds personal data and password hashes, and is readable by its owner alone; it is not
     encrypted. Signing keys are not in it.
     """
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     from .backup import backup as take
 
     with _one_line():
@@ -50,7 +50,7 @@ def restore(
     ] = False,
 ) -> None:
     """Bring all databases back to what a backup holds; the shop must be stopped."""
-    settings = load_settings(ShopSettings, config_dir=config)
+    settings = load_settings(Settings, config_dir=config)
     from .restore import restore as put_back
 
     with _one_line():

@@ -16,7 +16,7 @@ from typing import Protocol
 from prodkit.errors import ConfigurationError, UnavailableError
 
 from ..engines import check_placeholder
-from ..settings import ShopSettings
+from ..settings import Settings
 from . import manifest
 from .backup import BROKER, ORDER, postgres_url
 from .manifest import Manifest, Part
@@ -56,7 +56,7 @@ class Target(Protocol):
 
 
 def restore(
-    settings: ShopSettings, folder: Path, progress: Progress, *, force: bool = False
+    settings: Settings, folder: Path, progress: Progress, *, force: bool = False
 ) -> tuple[Manifest, list[str]]:
     """Replace all databases by those of a backup; return it, and the names of what was there.
 
@@ -75,7 +75,7 @@ def restore(
 
 
 @contextmanager
-def _alone(settings: ShopSettings) -> Iterator[None]:
+def _alone(settings: Settings) -> Iterator[None]:
     """Let no other restore load into the same places; the lock ends with the process."""
     descriptor = os.open(settings.make_data_dir(), os.O_RDONLY)
     try:
@@ -88,7 +88,7 @@ def _alone(settings: ShopSettings) -> Iterator[None]:
 
 
 def _replace(
-    settings: ShopSettings,
+    settings: Settings,
     folder: Path,
     targets: Sequence[Target],
     parts: Sequence[Part],
@@ -105,7 +105,7 @@ def _replace(
 
 
 @contextmanager
-def _targets(settings: ShopSettings) -> Iterator[Sequence[Target]]:
+def _targets(settings: Settings) -> Iterator[Sequence[Target]]:
     with asyncio.Runner() as runner:
         found: list[Target] = []
         if settings.broker_url is None:
@@ -113,7 +113,7 @@ def _targets(settings: ShopSettings) -> Iterator[Sequence[Target]]:
         yield [*found, *(_target(settings, service, runner) for service in ORDER)]
 
 
-def _target(settings: ShopSettings, service: str, runner: asyncio.Runner) -> Target:
+def _target(settings: Settings, service: str, runner: asyncio.Runner) -> Target:
     if settings.database_url is None:
         return SqliteTarget(service, settings.data_dir / f"{service}.db")
     check_placeholder(settings)
@@ -132,7 +132,7 @@ def _part(whole: Manifest, target: Target, folder: Path) -> Part:
     return part
 
 
-def _check_free(settings: ShopSettings, targets: Sequence[Target], *, force: bool) -> None:
+def _check_free(settings: Settings, targets: Sequence[Target], *, force: bool) -> None:
     """Raise ConfigurationError if the shop runs, or if something would be replaced unasked."""
     there = [target.shown for target in targets if target.occupied()]
     if force:
@@ -166,7 +166,7 @@ def _load(target: Target, source: Path, part: Part, again: bool, progress: Progr
     progress.done("restore", target.name, f"{sum(rows.values())} rows")
 
 
-def _switch(settings: ShopSettings, targets: Sequence[Target]) -> list[str]:
+def _switch(settings: Settings, targets: Sequence[Target]) -> list[str]:
     """Change the names. All old ones go first: nothing can start on some of each in between."""
     # To the microsecond: of two restores in one second, each keeps what it found.
     mark = datetime.now(UTC).strftime("%Y%m%dT%H%M%S_%f")

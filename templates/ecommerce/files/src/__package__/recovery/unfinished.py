@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from prodkit.errors import ConfigurationError
 
 from .. import COMMAND
-from ..settings import ShopSettings
+from ..settings import Settings
 from .archive import sync
 
 NAME = "restore.unfinished"
 
 
 @contextmanager
-def switching(settings: ShopSettings) -> Iterator[None]:
+def switching(settings: Settings) -> Iterator[None]:
     """Mark the time in which some databases are of the backup and some are not."""
     mark = settings.make_data_dir() / NAME
     mark.touch()
@@ -25,7 +25,7 @@ def switching(settings: ShopSettings) -> Iterator[None]:
     sync(mark.parent)
 
 
-def check_restored(settings: ShopSettings) -> None:
+def check_restored(settings: Settings) -> None:
     """Raise ConfigurationError if a restore died while it was switching."""
     mark = settings.data_dir / NAME
     if mark.exists():

@@ -17,7 +17,8 @@ from sqlalchemy import RowMapping
 
 from ..contract.users.v1 import users_pb2 as pb
 from ..contract.users.v1 import users_pb2_grpc as rpc
-from ..wire import Context, caller
+from ..identity import caller
+from ..wire import Context
 from . import accounts
 from .accounts import Units
 from .attempts import Attempts

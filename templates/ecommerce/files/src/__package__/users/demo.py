@@ -7,7 +7,7 @@ from typing import Final
 from prodkit.errors import AlreadyExistsError
 from prodkit.security.passwords import PasswordHasher
 
-from ..wire import new_id
+from ..identity import new_id
 from . import accounts
 from .accounts import Units
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ...contract.orders.v1 import orders_pb2 as pb
 from ...contract.orders.v1 import orders_pb2_grpc as rpc
-from ...wire import Context, caller
+from ...identity import caller
+from ...wire import Context
 from ..application.carts import Cart
 from ..domain.order import Line
 from .mapping import cart_message
