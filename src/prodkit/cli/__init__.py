@@ -8,6 +8,7 @@ import typer
 
 from prodkit import __version__
 from prodkit.cli import add, dlq, saga
+from prodkit.cli.check import check
 from prodkit.cli.commands import Commands
 from prodkit.cli.migrate import migrate
 from prodkit.cli.new import new
@@ -18,6 +19,7 @@ app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_enable=F
 app.command()(new)
 app.add_typer(add.app, name="add")
 app.command()(update)
+app.command()(check)
 app.command()(proto)
 app.command()(migrate)
 app.add_typer(dlq.app, name="dlq")
