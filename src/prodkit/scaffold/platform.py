@@ -45,17 +45,20 @@ def read_platform(file: Path) -> Platform:
 
 
 def _platform(told: dict[str, object]) -> Platform:
-    _only(told, "title", "prefix", "answers", "project", "services")
+    _only(told, "title", "prefix", "answers", "project", "service", "services")
     answers, project = _table(told, "answers"), _table(told, "project")
     _only(answers, *_FIXABLE)
     _only(project, "without")
     left = _texts(project, "without")
+    all_of = _table(told, "service")
+    _only(all_of, "without")
     services = []
     for each in _tables(told, "services"):
         _only(each, "name", "without")
         name = str(each["name"])
         services.append(name)
-        left += [path.replace("__service__", name) for path in _texts(each, "without")]
+        paths = _texts(all_of, "without") + _texts(each, "without")
+        left += [path.replace("__service__", name) for path in paths]
     return Platform(
         title=str(told.get("title", "")),
         prefix=str(told.get("prefix", "")),

@@ -37,6 +37,12 @@ def test_services_leave_out_files_of_theirs(tmp_path):
     assert platform.without == {"x", "users/a"}
 
 
+def test_what_no_service_of_the_platform_has_is_said_once(tmp_path):
+    text = '[service]\nwithout = ["__service__/a"]\n[[services]]\nname = "b"\n'
+    platform = read(tmp_path, text + '[[services]]\nname = "c"\nwithout = ["d"]\n')
+    assert platform.without == {"b/a", "c/a", "d"}
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -45,6 +51,7 @@ def test_services_leave_out_files_of_theirs(tmp_path):
         ("answers = 1", "answers must be a table"),
         ("[answers]\nname = 'x'", "unknown: name"),
         ("[project]\nwithout = 'x'", "without must be a list of strings"),
+        ("[service]\nname = 'x'", "unknown: name; known: without"),
         ("services = 1", r"services must be tables, \[\[services\]\]"),
         ("[[services]]\nwithout = []", "KeyError.*name"),
         ("[[services]]\nname = 'a'\nwith = []", "unknown: with"),
