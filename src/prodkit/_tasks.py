@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,10 +15,18 @@ async def complete(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.create_task(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
+        # asyncio.wait would do; for one task this takes a third of its calls less.
+        ended: asyncio.Future[None] = task.get_loop().create_future()
+        task.add_done_callback(partial(_tell, ended))
         try:
-            await asyncio.wait((task,))  # what the task died of is raised below
+            await ended  # what the task died of is raised below
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None and not task.cancelled() and task.exception() is None:
         raise cancelled
     return task.result()
+
+
+def _tell(ended: asyncio.Future[None], _: object) -> None:
+    if not ended.done():
+        ended.set_result(None)

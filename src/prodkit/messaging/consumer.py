@@ -83,6 +83,7 @@ class Consumer:
         self._observed = Trait.OBSERVES in pipeline.traits
         self._handlers = {type_: _bind(pipeline, each) for type_, each in handlers.items()}
         self._running: dict[asyncio.Task[None], Delivery] = {}
+        self._ended = asyncio.Event()
         self._fetching = Loop(self.name, self._fetch, clock=clock)
         self._extending = Loop(f"{self.name}-leases", self._extend, clock=clock)
 
@@ -115,11 +116,18 @@ class Consumer:
             task.result()
         free = self._concurrency - len(self._running)
         if free == 0:
-            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            # Each tells of its end once: asyncio.wait would ask all of them each time.
+            self._ended.clear()
+            await self._ended.wait()
             return 0.0
         for delivery in await self._broker.receive(self._queue, free, wait=_RECEIVE):
-            self._running[asyncio.create_task(self._handle(delivery))] = delivery
+            task = asyncio.create_task(self._handle(delivery))
+            task.add_done_callback(self._has_ended)
+            self._running[task] = delivery
         return 0.0
+
+    def _has_ended(self, _: object) -> None:
+        self._ended.set()
 
     async def _extend(self) -> float:
         unsettled = [delivery for task, delivery in self._running.items() if not task.done()]
