@@ -47,6 +47,8 @@ ELSEWHERE = {
     "policies/hedge/race.py": "unit/policies/hedge/test_policy.py",
     "policies/retry/events.py": "unit/policies/retry/test_policy.py",
     "policies/retry/outcome.py": "unit/policies/retry/test_policy.py",
+    "scaffold/readiness/*.py": "unit/scaffold/readiness/test_check.py",
+    "scaffold/readiness/rules/*.py": "unit/scaffold/readiness/test_rules.py",
     "service/component.py": "unit/service/test_lifecycle.py",
     "service/service.py": "integration/test_service_process.py",
     "stores/memory/breaker.py": "unit/stores/test_memory_breaker.py",

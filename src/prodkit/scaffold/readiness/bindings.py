@@ -63,7 +63,7 @@ def _bindings(scope: ast.AST, module: Module) -> Iterator[tuple[str, Binding]]:
         for node in module.nodes:
             if isinstance(node, ast.Global):  # some function may assign it again
                 yield from ((name, OPAQUE) for name in node.names)
-    for node in _inside(scope):
+    for node in module.insides.get(scope, ()):
         if type(node) in _BINDERS:
             yield from _bound(node, module)
 
@@ -73,17 +73,6 @@ def parameters(arguments: ast.arguments) -> list[str]:
     each = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     rest = [arg for arg in (arguments.vararg, arguments.kwarg) if arg is not None]
     return [arg.arg for arg in (*each, *rest)]
-
-
-def _inside(scope: ast.AST) -> Iterator[ast.AST]:
-    """Yield the nodes of a scope without those of the scopes in it, but with their heads."""
-    waiting = list(ast.iter_child_nodes(scope))
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-            continue
-        waiting.extend(ast.iter_child_nodes(node))
 
 
 def _bound(node: ast.AST, module: Module) -> Iterator[tuple[str, Binding]]:

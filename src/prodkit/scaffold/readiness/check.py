@@ -72,7 +72,10 @@ class _Reader:
             self._suppressions[path] = suppressions_of(path, text)
         except SyntaxError as error:
             self._fail(path, error.lineno or 0, error.msg)
-        except (ProtoError, DocumentError) as error:
+        except ProtoError as error:
+            self._fail(path, error.line, str(error))
+        except DocumentError as error:
+            self.documents.append(Document(path, ()))  # it is there, whatever it says
             self._fail(path, error.line, str(error))
         except OSError as error:
             self._fail(path, 0, error.strerror or str(error))

@@ -23,6 +23,12 @@ _SCOPES = (
 )
 
 
+#: What has names of its own, in which those of what is around it are not bound.
+_OWNERS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+#: One object for the whole file each, and of no interest.
+_SHARED = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+
+
 @dataclass(eq=False)
 class Module:
     """A parsed file; `path` is from the root of the project."""
@@ -37,12 +43,24 @@ class Module:
         self._parents = {}
         self.nodes = [self.tree]
         for node in self.nodes:  # grows while it is walked: no recursion, however deep the tree
-            for child in ast.iter_child_nodes(node):
-                # Contexts and operators are one object for the whole file.
-                if not isinstance(child, ast.expr_context | ast.operator | ast.cmpop):
-                    self._parents[child] = node
-                    self.nodes.append(child)
+            for name in node._fields:
+                value = getattr(node, name, None)
+                for child in value if isinstance(value, list) else (value,):
+                    if isinstance(child, ast.AST) and not isinstance(child, _SHARED):
+                        self._parents[child] = node
+                        self.nodes.append(child)
         self.calls = [node for node in self.nodes if isinstance(node, ast.Call)]
+
+    @cached_property
+    def insides(self) -> dict[ast.AST, list[ast.AST]]:
+        """The nodes in each function, class and the module, without those that are further in."""
+        owners: dict[ast.AST, ast.AST] = {self.tree: self.tree}
+        found: dict[ast.AST, list[ast.AST]] = {self.tree: []}
+        for node in self.nodes[1:]:
+            parent = self._parents[node]
+            owner = owners[node] = parent if isinstance(parent, _OWNERS) else owners[parent]
+            found.setdefault(owner, []).append(node)
+        return found
 
     @cached_property
     def package(self) -> tuple[str, ...]:
