@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from prodkit.cli import app
 from prodkit.cli.check import _coloured
 
+UNCLOSED = "'(' was never closed (as Python {}.{} reads it)".format(*sys.version_info)
 BAD = "import uvicorn\nuvicorn.run(app)\n"
 
 
@@ -47,7 +49,7 @@ def test_what_cannot_be_read_is_told_by_its_place_and_ends_with_two(prodkit, tmp
     (tmp_path / "a.py").write_text("x = (\n")
     (tmp_path / "b.py").write_text(BAD)
     done = prodkit(code=2)
-    assert done.stderr == "a.py:1: cannot be read: '(' was never closed\n"
+    assert done.stderr == f"a.py:1: cannot be read: {UNCLOSED}\n"
     assert done.stdout.startswith("b.py:2: no-drain")
 
 
@@ -77,7 +79,7 @@ def test_json_has_the_shape_that_the_page_describes(prodkit, tmp_path):
                 "fix": "serve it by HttpServer in a Service, and call Service.run()",
             }
         ],
-        "unread": [{"path": "a.py", "line": 1, "message": "'(' was never closed"}],
+        "unread": [{"path": "a.py", "line": 1, "message": UNCLOSED}],
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import sys
 import tokenize
 import warnings
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,8 @@ class _Reader:
             text = self._take(path)
             self._suppressions[path] = suppressions_of(path, text)
         except SyntaxError as error:
-            self._fail(path, error.lineno or 0, error.msg)
+            python = ".".join(map(str, sys.version_info[:2]))
+            self._fail(path, error.lineno or 0, f"{error.msg} (as Python {python} reads it)")
         except ProtoError as error:
             self._fail(path, error.line, str(error))
         except DocumentError as error:

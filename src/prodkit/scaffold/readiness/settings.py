@@ -33,7 +33,9 @@ class Settings:
     def fields(self) -> Iterator[Field]:
         """Yield the fields that the class itself has."""
         for node in self.node.body:
-            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+                continue
+            if not node.target.id.startswith("_"):  # pydantic makes no field of such a name
                 kind = _kind(self.source, node.annotation)
                 yield Field(node.target.id, node, kind, _default(node.value))
 

@@ -58,6 +58,7 @@ FOUND = {
     ],
     "no-drain": [
         "import uvicorn\nuvicorn.run(app)",
+        "import uvicorn\nif device and locale:\n    uvicorn.run(app)",
         "import uvicorn\nif __name__ == '__main__':\n    uvicorn.run('app:app')",
         "from uvicorn import Config, Server\nServer(Config(app)).run()",
         SERVICE + "asyncio.run(Platform([s]).serve())",
@@ -111,6 +112,8 @@ LEFT = {
     ],
     "no-drain": [
         "import uvicorn\nif settings.debug:\n    uvicorn.run(app)",
+        "import uvicorn\n\n\ndef run_dev():\n    uvicorn.run(app)",
+        "import uvicorn\n\n\n@cli.command('develop')\ndef run():\n    uvicorn.run(app)",
         "import uvicorn\ns = uvicorn.Server(c)\ns.should_exit = True",
         "from hypercorn.asyncio import serve\nserve(app, c, shutdown_trigger=event.wait)",
         SERVICE + "Service('x', admin=a).run()",

@@ -33,6 +33,7 @@ LEFT = [
     OURS + "    webhook_secret: SecretStr = Field(SecretStr('demo'))",  # production insists
     OURS + "    token: SecretStr | None = None",
     OURS + "    password: str",
+    OURS + "    _default_password: str = 'x'",
     OURS + "    password: str = ''",
     OURS + "    password: str = made_up()",
     OURS + "    password_length: int = 12",

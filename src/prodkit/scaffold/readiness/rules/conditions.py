@@ -7,22 +7,27 @@ import re
 
 from prodkit.scaffold.readiness.resolver import Resolver
 
-_WORDS = re.compile(r"(?<![a-z])(debug|dev|devel|development|local|demo|test|testing|reload)")
+_WORDS = re.compile(
+    r"(?<![a-z])(?:debug(?:ging)?|dev|devel|develop|development|local|demo|tests?|testing|reload)"
+    r"(?![a-z])"
+)
 
 
 def only_sometimes(source: Resolver, node: ast.AST) -> bool:
-    """Say whether a condition around `node` speaks of debugging, development, a demo or tests."""
+    """Say whether the code around `node` is for debugging, development, a demo or tests.
+
+    A condition says so, or the name of a function or of the command that it is.
+    """
+    words: list[str] = []
     for parent in source.module.parents(node):
+        told: list[ast.expr] = []
         if isinstance(parent, ast.If | ast.IfExp | ast.While):
-            words = [
-                text
-                for each in ast.walk(parent.test)
-                for text in (_said(each),)
-                if text and text != "__main__"
-            ]
-            if any(_WORDS.search(word.lower()) for word in words):
-                return True
-    return False
+            told = [parent.test]
+        elif isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef):
+            words.append(parent.name)
+            told = parent.decorator_list
+        words += [_said(each) for expression in told for each in ast.walk(expression)]
+    return any(_WORDS.search(word.lower()) for word in words)
 
 
 def _said(node: ast.AST) -> str:
