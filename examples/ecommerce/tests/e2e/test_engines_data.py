@@ -185,6 +185,5 @@ async def test_a_cart_that_is_filled_from_two_sides_keeps_all(processes) -> None
             await SqlCarts().put(work, "user-1", Line(f"product-{number % 5}", 1 + number % 3))
 
     await asyncio.gather(*(put(number) for number in range(30)))
-    async with databases[0].read() as tx:
-        lines = await SqlCarts().lines(tx, "user-1")
+    lines = await SqlCarts().lines(databases[0].fetch, "user-1")
     assert sorted(line.product_id for line in lines) == [f"product-{n}" for n in range(5)]

@@ -105,6 +105,14 @@ class InlineDatabase:
 
     read = transaction
 
+    async def fetch(self, statement, parameters=None):
+        async with self.transaction() as tx:
+            return (await tx.execute(statement, parameters)).freeze()()
+
+    async def execute(self, statement, parameters=None):
+        async with self.transaction() as tx:
+            return await tx.execute(statement, parameters)
+
     def close(self):
         self._engine.dispose()
 

@@ -14,6 +14,7 @@ from prodkit.errors import FieldViolation, InvalidArgumentError
 from prodkit.messaging.event import Event
 from sqlalchemy import ColumnElement, RowMapping, func, insert, or_, select, update
 
+from ..asking import Ask
 from .tables import products
 
 Work: TypeAlias = GenericWork[Event]
@@ -28,15 +29,15 @@ async def add(work: Work, product: Row) -> None:
     await work.execute(insert(products).values(dict(product)))
 
 
-async def get(tx: Transaction, product_id: str) -> Row | None:
+async def get(ask: Ask, product_id: str) -> Row | None:
     """Return one product."""
-    found = await tx.execute(select(products).where(products.c.id == product_id))
+    found = await ask(select(products).where(products.c.id == product_id))
     return found.mappings().one_or_none()
 
 
-async def get_many(tx: Transaction, ids: Iterable[str]) -> Sequence[Row]:
+async def get_many(ask: Ask, ids: Iterable[str]) -> Sequence[Row]:
     """Return the products of `ids` that exist, in one statement."""
-    found = await tx.execute(select(products).where(products.c.id.in_(list(ids))))
+    found = await ask(select(products).where(products.c.id.in_(list(ids))))
     return found.mappings().all()
 
 
@@ -54,9 +55,9 @@ async def search(
     return [row._mapping for row in found.rows], found.next_cursor  # noqa: SLF001 - SQLAlchemy's public name
 
 
-async def categories(tx: Transaction) -> Sequence[tuple[str, int]]:
+async def categories(ask: Ask) -> Sequence[tuple[str, int]]:
     """Return the categories in use, with how many products each has."""
-    found = await tx.execute(
+    found = await ask(
         select(products.c.category, func.count().label("products"))
         .where(products.c.category != "")
         .group_by(products.c.category)

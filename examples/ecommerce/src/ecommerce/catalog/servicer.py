@@ -8,8 +8,7 @@ from prodkit.data.database import Database
 from prodkit.errors import FieldViolation, InvalidArgumentError, NotFoundError
 from prodkit.policies.idempotency import current_claim
 
-from ..contract.catalog.v1 import catalog_pb2 as pb
-from ..contract.catalog.v1 import catalog_pb2_grpc as rpc
+from ..contract.catalog.v1 import catalog_pb2 as pb, catalog_pb2_grpc as rpc
 from ..identity import new_id
 from ..wire import Context, timestamp
 from . import products
@@ -52,8 +51,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
 
     async def GetProduct(self, request: pb.GetProductRequest, context: Context) -> pb.Product:
         """Return one product."""
-        async with self._database.read() as tx:
-            return _found(await products.get(tx, request.id), request.id)
+        return _found(await products.get(self._database.fetch, request.id), request.id)
 
     async def ListProducts(
         self, request: pb.ListProductsRequest, context: Context
@@ -91,8 +89,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         self, request: pb.ListCategoriesRequest, context: Context
     ) -> pb.ListCategoriesResponse:
         """Return the categories in use."""
-        async with self._database.read() as tx:
-            found = await products.categories(tx)
+        found = await products.categories(self._database.fetch)
         category = pb.ListCategoriesResponse.Category
         return pb.ListCategoriesResponse(
             categories=[category(name=name, products=count) for name, count in found]
@@ -102,8 +99,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         self, request: pb.BatchGetProductsRequest, context: Context
     ) -> pb.BatchGetProductsResponse:
         """Return many products in one statement."""
-        async with self._database.read() as tx:
-            rows = await products.get_many(tx, request.ids)
+        rows = await products.get_many(self._database.fetch, request.ids)
         return pb.BatchGetProductsResponse(products=_products(rows))
 
 

@@ -62,18 +62,16 @@ class Dispatcher:
             .limit(self._parallel)
             .with_for_update(skip_locked=True)  # another process takes others
         )
-        async with self._database.read() as tx:
-            look = select(notifications.c.id).where(*pending).limit(1)
-            if (await tx.execute(look)).first() is None:
-                return []
-        async with self._database.transaction() as tx:
-            taken = await tx.execute(
-                update(notifications)
-                .where(notifications.c.id.in_(due), *pending)
-                .values(due_at=now + LEASE)
-                .returning(notifications)
-            )
-            return list(taken.mappings())
+        look = select(notifications.c.id).where(*pending).limit(1)
+        if (await self._database.fetch(look)).first() is None:
+            return []
+        taken = await self._database.execute(
+            update(notifications)
+            .where(notifications.c.id.in_(due), *pending)
+            .values(due_at=now + LEASE)
+            .returning(notifications)
+        )
+        return list(taken.mappings())
 
     async def _try(self, row: RowMapping) -> None:
         call = Call(
@@ -106,7 +104,6 @@ class Dispatcher:
 
     async def _settle(self, row: RowMapping, *, status: str, **values: object) -> None:
         change = update(notifications).where(notifications.c.id == row["id"])
-        async with self._database.transaction() as tx:
-            await tx.execute(change.values(status=status, **values))
+        await self._database.execute(change.values(status=status, **values))
         if status != "pending":
             self._metrics.settled(row["channel"], status)

@@ -7,8 +7,7 @@ from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
 from sqlalchemy import Row, select, update
 
-from ..contract.notifications.v1 import notifications_pb2 as pb
-from ..contract.notifications.v1 import notifications_pb2_grpc as rpc
+from ..contract.notifications.v1 import notifications_pb2 as pb, notifications_pb2_grpc as rpc
 from ..identity import caller
 from ..wire import Context, timestamp
 from .tables import notifications, preferences
@@ -47,8 +46,7 @@ class NotificationServicer(rpc.NotificationServiceServicer):
         self, request: pb.GetPreferencesRequest, context: Context
     ) -> pb.Preferences:
         """Return the caller's channels."""
-        async with self._database.read() as tx:
-            return pb.Preferences(**await chosen_channels(tx, caller().subject))
+        return pb.Preferences(**await chosen_channels(self._database.fetch, caller().subject))
 
     async def UpdatePreferences(
         self, request: pb.UpdatePreferencesRequest, context: Context
@@ -67,7 +65,7 @@ class NotificationServicer(rpc.NotificationServiceServicer):
             if not await tx.insert_new(preferences, row):
                 mine = preferences.c.user_id == user
                 await tx.execute(update(preferences).where(mine).values(wanted))
-            chosen = await chosen_channels(tx, user)
+            chosen = await chosen_channels(tx.execute, user)
         return pb.Preferences(**chosen)
 
 

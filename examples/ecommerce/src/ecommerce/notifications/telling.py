@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from prodkit.data.database import Transaction
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import NotFoundError
 from prodkit.messaging.event import Event
@@ -13,6 +12,7 @@ from prodkit.messaging.inbox import Inbox
 from prodkit.telemetry.propagation import current_traceparent
 from sqlalchemy import insert, select
 
+from ..asking import Ask
 from ..contract.users.v1 import users_pb2
 from ..contract.users.v1.users_pb2_grpc import UserServiceStub
 from .messages import text_for
@@ -50,7 +50,7 @@ class Telling:
         async with self._units() as work:
             if not await self._inbox.first_time(work.tx, event):
                 return
-            chosen = await chosen_channels(work.tx, user_id)
+            chosen = await chosen_channels(work.execute, user_id)
             rows = [
                 self._row(event, user, channel, recipient)
                 for channel, recipient in _recipients(user).items()
@@ -83,10 +83,10 @@ class Telling:
         }
 
 
-async def chosen_channels(tx: Transaction, user_id: str) -> dict[str, bool]:
+async def chosen_channels(ask: Ask, user_id: str) -> dict[str, bool]:
     """Return which channels a user wants."""
     columns = (preferences.c.email, preferences.c.sms, preferences.c.push)
-    found = await tx.execute(select(*columns).where(preferences.c.user_id == user_id))
+    found = await ask(select(*columns).where(preferences.c.user_id == user_id))
     row = found.mappings().one_or_none()
     return dict(DEFAULTS) if row is None else {name: row[name] for name in DEFAULTS}
 

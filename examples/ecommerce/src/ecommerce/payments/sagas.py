@@ -89,8 +89,7 @@ class PaymentSagas:
             await self._fail(payment.id, TOO_LATE)
 
     async def _obtain_token(self, payment: Payment, key: str) -> None:
-        async with self._database.read() as tx:
-            row = await repository.get_means(tx, payment.handle)
+        row = await repository.get_means(self._database.fetch, payment.handle)
         if row is not None and row["token"]:
             return
         means = self._vault.get(payment.handle)
@@ -117,8 +116,7 @@ class PaymentSagas:
 
     async def _ask(self, payment: Payment) -> tuple[str, str]:
         """Ask for the authorization; asking again brings the same one."""
-        async with self._database.read() as tx:
-            row = await repository.get_means(tx, payment.handle)
+        row = await repository.get_means(self._database.fetch, payment.handle)
         token = "" if row is None else row["token"]
         return await self._provider.authorize(
             token, payment.amount, payment.currency, payment.id, f"{payment.id}:authorize"
@@ -179,8 +177,7 @@ class PaymentSagas:
         await self._states.move(payment.id, "failed", message)
 
     async def _payment(self, run: StepRun) -> Payment:
-        async with self._database.read() as tx:
-            payment = await repository.get(tx, run.state["payment_id"])
+        payment = await repository.get(self._database.fetch, run.state["payment_id"])
         if payment is None:
             raise NotFoundError(f"there is no payment {run.state['payment_id']}")
         return payment

@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 from prodkit.data.database import Transaction
 from prodkit.data.pagination import page
-from prodkit.data.unit_of_work import UnitOfWork
-from prodkit.data.unit_of_work import Work as GenericWork
+from prodkit.data.unit_of_work import UnitOfWork, Work as GenericWork
 from prodkit.errors import AlreadyExistsError, FieldViolation
 from prodkit.messaging.event import Event
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..asking import Ask
 from .tables import accounts
 
 Work: TypeAlias = GenericWork[Event]
@@ -52,15 +52,15 @@ async def add(
     return found.mappings().one()
 
 
-async def by_id(tx: Transaction, account_id: str) -> RowMapping | None:
+async def by_id(ask: Ask, account_id: str) -> RowMapping | None:
     """Return one account."""
-    found = await tx.execute(select(accounts).where(accounts.c.id == account_id))
+    found = await ask(select(accounts).where(accounts.c.id == account_id))
     return found.mappings().one_or_none()
 
 
-async def by_email(tx: Transaction, email: str) -> RowMapping | None:
+async def by_email(ask: Ask, email: str) -> RowMapping | None:
     """Return the account with this address."""
-    found = await tx.execute(select(accounts).where(accounts.c.email == normal(email)))
+    found = await ask(select(accounts).where(accounts.c.email == normal(email)))
     return found.mappings().one_or_none()
 
 

@@ -15,8 +15,7 @@ from prodkit.security.passwords import PasswordHasher
 from prodkit.security.tokens import TokenSigner
 from sqlalchemy import RowMapping
 
-from ..contract.users.v1 import users_pb2 as pb
-from ..contract.users.v1 import users_pb2_grpc as rpc
+from ..contract.users.v1 import users_pb2 as pb, users_pb2_grpc as rpc
 from ..identity import caller
 from ..wire import Context
 from . import accounts
@@ -59,8 +58,7 @@ class AuthServicer(rpc.AuthServiceServicer):
         address = call.metadata.get("client-address", "") if call is not None else ""
         email = accounts.normal(request.email)
         await self._attempts.admit(email, address)
-        async with self._database.read() as tx:
-            account = await accounts.by_email(tx, email)
+        account = await accounts.by_email(self._database.fetch, email)
         known = account["password_hash"] if account is not None else None
         good = await self._passwords.verify(known, request.password)
         if account is None or not good or account["status"] != accounts.ACTIVE:
@@ -76,7 +74,7 @@ class AuthServicer(rpc.AuthServiceServicer):
         """Exchange a refresh token."""
         async with self._units() as work:
             exchanged = await self._sessions.rotate(work, request.refresh_token)
-            account = await accounts.by_id(work.tx, exchanged[1]) if exchanged else None
+            account = await accounts.by_id(work.execute, exchanged[1]) if exchanged else None
         if exchanged is None or account is None or account["status"] != accounts.ACTIVE:
             raise refused()
         session, _, fresh = exchanged

@@ -32,9 +32,8 @@ class FirstAccounts:
     async def start(self) -> None:
         """Create what is missing."""
         for email, (name, roles) in ACCOUNTS.items():
-            async with self._units.database.read() as tx:
-                if await accounts.by_email(tx, email) is not None:
-                    continue
+            if await accounts.by_email(self._units.database.fetch, email) is not None:
+                continue
             hashed = await self._passwords.hash(self._password)
             try:
                 async with self._units() as work:

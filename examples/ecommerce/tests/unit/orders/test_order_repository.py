@@ -34,8 +34,7 @@ async def test_an_order_comes_back_as_it_was_kept(world):
 
 
 async def test_an_unknown_order_is_none(world):
-    async with world.database.read() as tx:
-        assert await world.orders.get(tx, "order-nobody") is None
+    assert await world.orders.get(world.database.fetch, "order-nobody") is None
 
 
 async def test_of_two_moves_at_once_one_happens(world):
@@ -133,8 +132,8 @@ async def test_only_old_orders_that_nobody_pays_for_are_due(world):
     await world.fulfilment.cancel("order-cancelled", "")
     await world.clock.advance(900)
     await world.place("order-young")
-    async with world.database.read() as tx:
-        due = await world.orders.unpaid_since(tx, world.now() - timedelta(seconds=899), 10)
+    limit = world.now() - timedelta(seconds=899)
+    due = await world.orders.unpaid_since(world.database.fetch, limit, 10)
     named = {f"order-{number}": payment for number, payment in enumerate(PaymentStatus)}
     assert {named[id_] for id_ in due} == {PaymentStatus.UNPAID, PaymentStatus.FAILED}
 
@@ -151,10 +150,10 @@ async def test_a_cart_keeps_its_sequence(world):
             ("u-1", "mug", 0),
         ):
             await carts.put(work, user, Line(product, quantity))
-        assert await carts.lines(work.tx, "u-1") == [Line("tea", 3), Line("cup", 1)]
+        assert await carts.lines(work.execute, "u-1") == [Line("tea", 3), Line("cup", 1)]
         await carts.clear(work, "u-1")
-        assert await carts.lines(work.tx, "u-1") == []
-        assert await carts.lines(work.tx, "u-2") == [Line("tea", 5)]
+        assert await carts.lines(work.execute, "u-1") == []
+        assert await carts.lines(work.execute, "u-2") == [Line("tea", 5)]
 
 
 async def test_discount_codes(world):

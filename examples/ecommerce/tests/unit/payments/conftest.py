@@ -4,8 +4,7 @@ import asyncio
 from datetime import UTC, datetime
 
 import pytest
-from prodkit.data.saga import SagaRunner
-from prodkit.data.saga import store as saga_store
+from prodkit.data.saga import SagaRunner, store as saga_store
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import FailedPreconditionError
 from prometheus_client import CollectorRegistry
@@ -100,8 +99,7 @@ class World:
             await asyncio.gather(*self.runner._running.values(), return_exceptions=True)
 
     async def payment(self, order="order-1"):
-        async with self.database.read() as tx:
-            return await repository.newest_of_order(tx, order)
+        return await repository.newest_of_order(self.database.fetch, order)
 
     async def cancel(self, order="order-1"):
         """Cancel the order, and let payments hear of it."""

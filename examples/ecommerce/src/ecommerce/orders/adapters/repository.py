@@ -13,6 +13,7 @@ from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
 from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, tuple_, update
 
+from ...asking import Ask
 from ..application.ports import Work
 from ..domain.money import Money
 from ..domain.order import (
@@ -38,9 +39,9 @@ class SqlOrders:
         """Keep a new order."""
         await work.execute(insert(orders).values(_row(order)))
 
-    async def get(self, tx: Transaction, order_id: str) -> Order | None:
+    async def get(self, ask: Ask, order_id: str) -> Order | None:
         """Return one order."""
-        found = await tx.execute(select(orders).where(orders.c.id == order_id))
+        found = await ask(select(orders).where(orders.c.id == order_id))
         row = found.mappings().one_or_none()
         return None if row is None else _order(row)
 
@@ -95,9 +96,9 @@ class SqlOrders:
         }
         return await self._update(work, order_id, frozenset({while_in}), changes, now, *conditions)
 
-    async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
+    async def unpaid_since(self, ask: Ask, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
-        found = await tx.execute(
+        found = await ask(
             select(orders.c.id)
             .where(
                 orders.c.status == Status.PENDING.value,
@@ -138,9 +139,9 @@ class SqlOrders:
 class SqlCarts:
     """The carts table."""
 
-    async def lines(self, tx: Transaction, user_id: str) -> list[Line]:
+    async def lines(self, ask: Ask, user_id: str) -> list[Line]:
         """Return the cart, in the order in which things were put into it."""
-        found = await tx.execute(
+        found = await ask(
             select(carts.c.product_id, carts.c.quantity)
             .where(carts.c.user_id == user_id)
             .order_by(carts.c.position)
@@ -188,8 +189,9 @@ class SqlDiscounts:
         """Return the share (0 to 1) that `code` takes off; InvalidArgumentError if unknown."""
         if not code:
             return Decimal(0)
-        async with self._database.read() as tx:
-            found = await tx.execute(select(discounts.c.share).where(discounts.c.code == code))
+        found = await self._database.fetch(
+            select(discounts.c.share).where(discounts.c.code == code)
+        )
         share = found.scalar_one_or_none()
         if share is None:
             violation = FieldViolation("/discount_code", "no such code", "exists")

@@ -56,8 +56,7 @@ class Placing:
 
     async def find(self, wish: Wish) -> Order | None:
         """Return the order that this wish became already, on an earlier run under its key."""
-        async with self._database.read() as tx:
-            return await self._orders.get(tx, wish.order_id)
+        return await self._orders.get(self._database.fetch, wish.order_id)
 
     async def draft(self, wish: Wish) -> Order:
         """Price the wish without keeping anything.

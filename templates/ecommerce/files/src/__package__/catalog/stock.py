@@ -9,8 +9,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from prodkit.data.database import Database, Transaction
-from prodkit.data.unit_of_work import UnitOfWork
-from prodkit.data.unit_of_work import Work as GenericWork
+from prodkit.data.unit_of_work import UnitOfWork, Work as GenericWork
 from prodkit.errors import FailedPreconditionError
 from prodkit.messaging.event import Event
 from sqlalchemy import Column, insert, select, update
@@ -107,13 +106,12 @@ class Stock:
 
     async def sweep(self, batch: int = 100) -> int:
         """Release the reservations that are due; return how many."""
-        async with self._database.read() as tx:
-            found = await tx.execute(
-                select(reservations.c.order_id)
-                .where(reservations.c.status == RESERVED, reservations.c.expires_at < self._now())
-                .limit(batch)
-            )
-            due = [order_id for (order_id,) in found]
+        found = await self._database.fetch(
+            select(reservations.c.order_id)
+            .where(reservations.c.status == RESERVED, reservations.c.expires_at < self._now())
+            .limit(batch)
+        )
+        due = [order_id for (order_id,) in found]
         for order_id in due:
             await self._units.run(partial(self._expire, order_id))
         return len(due)

@@ -88,8 +88,7 @@ class Paying:
             raise FailedPreconditionError(
                 f"order {bill.order_id} is {bill.status}", reason="ORDER_STATE"
             )
-        async with self._database.read() as tx:
-            means = await repository.get_means(tx, handle)
+        means = await repository.get_means(self._database.fetch, handle)
         if means is None or means["user_id"] != bill.user_id:
             raise NotFoundError(f"there is no means of payment {handle}", reason="MEANS_NOT_FOUND")
         now = self._now().isoformat()
@@ -119,24 +118,24 @@ class Paying:
         Without a token the provider was away a moment ago: nobody waits for its return.
         """
         async with self._database.read() as tx:
-            payment = await repository.get(tx, payment_id)
-            means = None if payment is None else await repository.get_means(tx, payment.handle)
+            payment = await repository.get(tx.execute, payment_id)
+            means = (
+                None if payment is None else await repository.get_means(tx.execute, payment.handle)
+            )
         at_hand = means is not None and bool(means["token"])
         await self._runner.drive(payment_id, within=self._patience if at_hand else 0.0)
         return await self.get(payment_id)
 
     async def get(self, payment_id: str) -> Payment:
         """Return one payment."""
-        async with self._database.read() as tx:
-            payment = await repository.get(tx, payment_id)
+        payment = await repository.get(self._database.fetch, payment_id)
         if payment is None:
             raise _no_payment(payment_id)
         return payment
 
     async def of_order(self, order_id: str) -> Payment | None:
         """Return the newest payment of an order."""
-        async with self._database.read() as tx:
-            return await repository.newest_of_order(tx, order_id)
+        return await repository.newest_of_order(self._database.fetch, order_id)
 
     async def refund(self, payment_id: str) -> Payment:
         """Give a captured payment back; repeating it changes nothing."""
@@ -164,7 +163,7 @@ class Paying:
 
         A payment that is still under way finds out by itself, when it asks for the confirmation.
         """
-        payment = await repository.newest_of_order(work.tx, order_id)
+        payment = await repository.newest_of_order(work.execute, order_id)
         if payment is None or payment.status != "captured":
             return
         if await self._runner.store.get(_refund_id(payment)) is None:

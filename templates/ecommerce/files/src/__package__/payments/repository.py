@@ -8,13 +8,13 @@ from typing import Any, TypeAlias
 
 from prodkit.data.database import Transaction
 from prodkit.data.pagination import page
-from prodkit.data.unit_of_work import UnitOfWork
-from prodkit.data.unit_of_work import Work as GenericWork
+from prodkit.data.unit_of_work import UnitOfWork, Work as GenericWork
 from prodkit.errors import AlreadyExistsError
 from prodkit.messaging.event import Event
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from ..asking import Ask
 from .provider import Token
 from .tables import means, payments
 
@@ -60,17 +60,17 @@ async def add(work: Work, payment: Payment) -> None:
         ) from error
 
 
-async def get(tx: Transaction, payment_id: str) -> Payment | None:
+async def get(ask: Ask, payment_id: str) -> Payment | None:
     """Return one payment."""
-    found = await tx.execute(select(payments).where(payments.c.id == payment_id))
+    found = await ask(select(payments).where(payments.c.id == payment_id))
     return _one(found.mappings().one_or_none())
 
 
-async def newest_of_order(tx: Transaction, order_id: str) -> Payment | None:
+async def newest_of_order(ask: Ask, order_id: str) -> Payment | None:
     """Return the last payment that was begun for an order."""
     query = select(payments).where(payments.c.order_id == order_id)
     query = query.order_by(payments.c.created_at.desc()).limit(1)
-    return _one((await tx.execute(query)).mappings().one_or_none())
+    return _one((await ask(query)).mappings().one_or_none())
 
 
 async def page_of_user(
@@ -121,9 +121,9 @@ async def add_means(
     )
 
 
-async def get_means(tx: Transaction, handle: str) -> RowMapping | None:
+async def get_means(ask: Ask, handle: str) -> RowMapping | None:
     """Return the row of a means of payment."""
-    found = await tx.execute(select(means).where(means.c.handle == handle))
+    found = await ask(select(means).where(means.c.handle == handle))
     return found.mappings().one_or_none()
 
 

@@ -11,8 +11,7 @@ from prodkit.messaging.event import Event
 from prodkit.security.passwords import PasswordHasher
 from sqlalchemy import RowMapping
 
-from ..contract.users.v1 import users_pb2 as pb
-from ..contract.users.v1 import users_pb2_grpc as rpc
+from ..contract.users.v1 import users_pb2 as pb, users_pb2_grpc as rpc
 from ..identity import caller, new_id
 from ..wire import Context, timestamp
 from . import accounts
@@ -115,12 +114,11 @@ class UserServicer(rpc.UserServiceServicer):
         return await self._deactivate(request.id)
 
     async def _get(self, account_id: str) -> pb.User:
-        async with self._database.read() as tx:
-            return _found(await accounts.by_id(tx, account_id), account_id)
+        return _found(await accounts.by_id(self._database.fetch, account_id), account_id)
 
     async def _deactivate(self, account_id: str) -> pb.User:
         async with self._units() as work:
-            account = await accounts.by_id(work.tx, account_id)
+            account = await accounts.by_id(work.execute, account_id)
             changed = account is not None and account["status"] == accounts.ACTIVE
             if changed:
                 account = await self._close(work, account_id)

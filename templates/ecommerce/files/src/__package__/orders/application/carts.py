@@ -25,8 +25,7 @@ class Cart:
 
     async def lines(self, user_id: str) -> list[Line]:
         """Return the bare lines."""
-        async with self._database.read() as tx:
-            return await self._carts.lines(tx, user_id)
+        return await self._carts.lines(self._database.fetch, user_id)
 
     async def priced(self, user_id: str) -> list[Item]:
         """Return the cart at today's prices; what left the catalog is left out."""
@@ -52,7 +51,7 @@ class Cart:
             )
         async with self._units() as work:
             await self._carts.put(work, user_id, line)
-            if len(await self._carts.lines(work.tx, user_id)) > MOST_LINES:
+            if len(await self._carts.lines(work.execute, user_id)) > MOST_LINES:
                 full = FieldViolation("/product_id", "the cart is full", "max_items")
                 raise InvalidArgumentError(
                     f"a cart has {MOST_LINES} lines at most", reason="CART_FULL", violations=[full]

@@ -40,8 +40,7 @@ class Fulfilment:
 
     async def get(self, order_id: str) -> Order:
         """Return one order; NotFoundError."""
-        async with self._database.read() as tx:
-            order = await self._orders.get(tx, order_id)
+        order = await self._orders.get(self._database.fetch, order_id)
         if order is None:
             raise NotFoundError(f"there is no order {order_id}", reason="ORDER_NOT_FOUND")
         return order
@@ -132,8 +131,8 @@ class Fulfilment:
 
     async def expire(self, after: timedelta, batch: int = 100) -> int:
         """Cancel pending orders that nobody paid for in time; return how many."""
-        async with self._database.read() as tx:
-            due = await self._orders.unpaid_since(tx, self._now() - after, batch)
+        limit = self._now() - after
+        due = await self._orders.unpaid_since(self._database.fetch, limit, batch)
         expired = 0
         for order_id in due:
             async with self._units() as work:

@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Protocol, TypeAlias
 
 from prodkit.data.database import Transaction
-from prodkit.data.unit_of_work import UnitOfWork
-from prodkit.data.unit_of_work import Work as GenericWork
+from prodkit.data.unit_of_work import UnitOfWork, Work as GenericWork
 from prodkit.messaging.event import Event
 
+from ...asking import Ask
 from ..domain.money import Money
 from ..domain.order import Line, Order, PaymentStatus, Status
 
@@ -74,7 +74,7 @@ class Orders(Protocol):
     async def add(self, work: Work, order: Order) -> None:
         """Keep a new order."""
 
-    async def get(self, tx: Transaction, order_id: str) -> Order | None:
+    async def get(self, ask: Ask, order_id: str) -> Order | None:
         """Return one order."""
 
     async def page(
@@ -107,7 +107,7 @@ class Orders(Protocol):
     ) -> Order | None:
         """Record how the payment stands; None where the order is in another state."""
 
-    async def unpaid_since(self, tx: Transaction, limit: datetime, size: int) -> list[str]:
+    async def unpaid_since(self, ask: Ask, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
 
     async def lapse(self, work: Work, order_id: str, now: datetime, reason: str) -> Order | None:
@@ -117,7 +117,7 @@ class Orders(Protocol):
 class Carts(Protocol):
     """What customers mean to buy."""
 
-    async def lines(self, tx: Transaction, user_id: str) -> list[Line]:
+    async def lines(self, ask: Ask, user_id: str) -> list[Line]:
         """Return the cart, in the order in which things were put into it."""
 
     async def put(self, work: Work, user_id: str, line: Line) -> None:
