@@ -1,5 +1,6 @@
-"""A shop that takes money: six services, a storefront, and the outside world in a sandbox."""
+"""The shop, a project made by prodkit."""
 
 from typing import Final
 
+#: What it is called on the command line.
 COMMAND: Final = "ecommerce"

@@ -17,8 +17,7 @@ from prodkit.transports.embedded import EmbeddedBroker
 
 from .settings import PLACEHOLDER, Settings
 
-#: Seconds that a transaction waits for its turn: on SQLite there is one writer, and a sale has a
-#: queue.
+#: Seconds that a transaction waits for its turn: on SQLite there is one writer, and a queue.
 DATABASE_WAIT = 5.0
 #: Keys that a process without Redis keeps in mind.
 MOST_KEYS = 100_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from prodkit.data.database import Database
@@ -12,7 +13,6 @@ from sqlalchemy import MetaData
 
 from . import COMMAND
 from .engines import check_placeholder, database
-from .peers import SERVICES
 from .settings import Settings
 
 
@@ -21,8 +21,8 @@ def versions(service: str) -> Path:
     return Path(__file__).parent / service / "migrations"
 
 
-async def migrate_all(settings: Settings) -> dict[str, list[str]]:
-    """Bring every service's database to its newest revision; return what ran, by service.
+async def migrate_all(settings: Settings, services: Sequence[str]) -> dict[str, list[str]]:
+    """Bring the database of each service to its newest revision; return what ran, by service.
 
     Several may do so at once, one works then and the others wait. Raises ConfigurationError and
     UnavailableError; what ran until then stays.
@@ -31,9 +31,10 @@ async def migrate_all(settings: Settings) -> dict[str, list[str]]:
         raise ConfigurationError(
             "database_url: not set; SQLite needs no migration, services make their tables"
         )
-    check_placeholder(settings)
+    if len(services) > 1:
+        check_placeholder(settings)
     ran = {}
-    for service in SERVICES:
+    for service in services:
         one = database(settings, service)
         try:
             ran[service] = await migrate(one, versions(service))

@@ -1,4 +1,4 @@
-"""Spans in a file, a line of JSON each: enough to follow a checkout without a tracing backend."""
+"""Spans in a file, a line of JSON each: enough to follow a call without a tracing backend."""
 
 from __future__ import annotations
 

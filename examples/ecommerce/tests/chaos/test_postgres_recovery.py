@@ -52,7 +52,7 @@ def settings(postgres: PrivatePostgres, tmp_path: Path) -> Settings:
 
 
 async def _prepare(settings: Settings) -> None:
-    await migrate_all(settings)
+    await migrate_all(settings, SERVICES)
     broker = EmbeddedBroker(settings.data_dir / "broker.db")
     await broker.start()
     await broker.stop()

@@ -10,15 +10,16 @@ from datetime import UTC, datetime, timedelta
 from prodkit.data.saga import SagaStatus, StepRun
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import AlreadyExistsError, UnavailableError
-from prodkit.messaging.inbox import Inbox
-from prodkit.messaging.inbox import metadata as inbox_tables
+from prodkit.messaging.inbox import Inbox, metadata as inbox_tables
 from prometheus_client import CollectorRegistry
 from shop_doubles import Events, FakeProvider, InlineDatabase, at_once, pause
 from sqlalchemy import insert
 
 from ecommerce.catalog.stock import Stock
-from ecommerce.catalog.tables import metadata as catalog_tables
-from ecommerce.catalog.tables import products
+from ecommerce.catalog.tables import (
+    metadata as catalog_tables,
+    products,
+)
 from ecommerce.orders.adapters.repository import SqlOrders
 from ecommerce.orders.adapters.tables import metadata as order_tables
 from ecommerce.orders.application.fulfilment import Fulfilment

@@ -1,8 +1,7 @@
 """Stock against a plain dictionary: in any order, and repeated, the counts are the model's."""
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import FailedPreconditionError

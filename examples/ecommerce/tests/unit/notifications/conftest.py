@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import pytest
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import NotFoundError, UnavailableError
-from prodkit.messaging.inbox import Inbox
-from prodkit.messaging.inbox import metadata as inbox_tables
+from prodkit.messaging.inbox import Inbox, metadata as inbox_tables
 from prodkit.pipeline import Pipeline
 from prometheus_client import CollectorRegistry
 from sqlalchemy import select

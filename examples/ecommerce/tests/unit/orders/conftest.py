@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from prodkit.data.saga import SagaRunner
-from prodkit.data.saga import store as saga_store
+from prodkit.data.saga import SagaRunner, store as saga_store
 from prodkit.data.unit_of_work import UnitOfWork
 from prodkit.errors import FailedPreconditionError
 from shop_doubles import opened

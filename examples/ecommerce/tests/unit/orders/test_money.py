@@ -2,8 +2,7 @@ from decimal import Decimal
 from operator import add, lt, sub
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from ecommerce.orders.domain.money import Money
 

@@ -2,8 +2,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from prodkit.errors import InvalidArgumentError
 
 from ecommerce.orders.domain.money import Money

@@ -1,6 +1,5 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from prodkit.errors import InvalidArgumentError
 
 from ecommerce.contract.payments.v1.payments_pb2 import (

@@ -11,7 +11,7 @@ from prodkit.errors import ConfigurationError, ServiceError
 from prodkit.service.settings import load_settings
 
 from . import COMMAND
-from .peers import EVERYTHING
+from .peers import EVERYTHING, SERVICES
 from .recovery import commands as recovery
 from .settings import Settings
 
@@ -69,7 +69,7 @@ def migrate(config: ConfigDir = Path("config")) -> None:
     from .schema import migrate_all
 
     try:
-        ran = asyncio.run(migrate_all(settings))
+        ran = asyncio.run(migrate_all(settings, SERVICES))
     except ServiceError as error:
         typer.echo("; ".join(getattr(error, "__notes__", [error.message])), err=True)
         raise SystemExit(1) from None

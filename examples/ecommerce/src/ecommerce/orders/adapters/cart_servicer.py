@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ...contract.orders.v1 import orders_pb2 as pb
-from ...contract.orders.v1 import orders_pb2_grpc as rpc
+from ...contract.orders.v1 import orders_pb2 as pb, orders_pb2_grpc as rpc
 from ...identity import caller
 from ...wire import Context
 from ..application.carts import Cart

@@ -9,8 +9,7 @@ from prodkit.data.database import Database
 from prodkit.errors import NotFoundError
 from prodkit.policies.idempotency import current_claim
 
-from ...contract.orders.v1 import orders_pb2 as pb
-from ...contract.orders.v1 import orders_pb2_grpc as rpc
+from ...contract.orders.v1 import orders_pb2 as pb, orders_pb2_grpc as rpc
 from ...identity import caller, new_id
 from ...wire import Context
 from ..application.carts import Cart

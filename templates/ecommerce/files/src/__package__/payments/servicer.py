@@ -9,8 +9,7 @@ from prodkit.data.database import Database
 from prodkit.errors import NotFoundError
 from prodkit.policies.idempotency import current_claim
 
-from ..contract.payments.v1 import payments_pb2 as pb
-from ..contract.payments.v1 import payments_pb2_grpc as rpc
+from ..contract.payments.v1 import payments_pb2 as pb, payments_pb2_grpc as rpc
 from ..identity import caller, new_id
 from ..wire import Context, timestamp
 from . import repository

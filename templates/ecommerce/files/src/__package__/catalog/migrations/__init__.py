@@ -1,1 +1,0 @@
-"""How the database of catalog came to be, as Alembic revisions."""

@@ -1,1 +1,0 @@
-"""How the database of notifications came to be, as Alembic revisions."""

@@ -1,1 +1,0 @@
-"""How the database of orders came to be, as Alembic revisions."""

@@ -1,1 +1,0 @@
-"""How the database of payments came to be, as Alembic revisions."""

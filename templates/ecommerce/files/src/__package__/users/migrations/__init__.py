@@ -1,1 +1,0 @@
-"""How the database of users came to be, as Alembic revisions."""
