@@ -103,6 +103,25 @@ def test_a_door_with_a_limit_or_with_what_nobody_knows_is_left_in_peace(found, t
 
 
 @pytest.mark.parametrize(
+    ("inner", "lines"),
+    [
+        # Mounted in another file's app, maybe.
+        ("PipelineMiddleware(app, Pipeline())", []),
+        ("HttpServer(PipelineMiddleware(app, Pipeline()))", [1]),
+        ("door = PipelineMiddleware(app, Pipeline())\nHttpServer(door)", [1]),
+    ],
+)
+@pytest.mark.parametrize("outer", ["Pipeline(Deadline(2))", "limits"])
+def test_a_door_may_stand_in_that_of_another_file_unless_it_is_served(found, inner, lines, outer):
+    files = {
+        "inner.py": IMPORTS + inner,
+        "outer.py": IMPORTS + f"HttpServer(PipelineMiddleware(Starlette(), {outer}))",
+    }
+    first = IMPORTS.count("\n")
+    assert found(files) == [("inbound-limit", first + line) for line in lines]
+
+
+@pytest.mark.parametrize(
     ("imported", "called"),
     [
         ("import prodkit", "prodkit.pipeline.Pipeline"),

@@ -17,14 +17,31 @@ _APPS = ("starlette.applications.Starlette", "fastapi.FastAPI", "fastapi.applica
 
 def unlimited_doors(project: Project) -> Iterator[Finding]:
     """Find middleware, servers and consumers whose pipelines have no Deadline."""
-    routed = _routes_are_limited(project)
+    yield from _middleware(project)
     for source in project.sources:
         yield from _servers(source)
         yield from _consumers(source)
-        if not routed:
-            yield from _middleware(source, passes_on="Gateway" in project.mentioned)
         if "PipelineMiddleware" not in project.mentioned:
             yield from _bare_apps(source)
+
+
+def _middleware(project: Project) -> Iterator[Finding]:
+    """Find doors around apps.
+
+    One that is not served by itself may stand in another one, whose limit then holds for it; and
+    the routes of an app may have limits, as the methods behind a Gateway have by their contract.
+    """
+    if _routes_are_limited(project):
+        return
+    doors = [(source, door, _limit(source, door)) for source, door in _doors(project)]
+    may_be_within = any(limit is not Limit.NONE for _, _, limit in doors)
+    for source, door, limit in doors:
+        passes_on = "Gateway" in project.mentioned and _app(source, door) is None
+        if limit is not Limit.NONE or passes_on:
+            continue
+        if not may_be_within or door in _served(source):
+            message = "requests have no time limit: nothing ends one"
+            yield at(source.module, door, _RULE, message, _FIX)
 
 
 def _routes_are_limited(project: Project) -> bool:
@@ -36,28 +53,30 @@ def _routes_are_limited(project: Project) -> bool:
     )
 
 
-def _middleware(source: Resolver, *, passes_on: bool) -> Iterator[Finding]:
-    """Find doors around apps; one that `passes_on` has the limits of the contract's methods."""
-    doors = [call for _, call in calls(source, "PipelineMiddleware")]
-    within = {each for door in doors for each in _inside(source, door)}
-    pipelines = [
-        (door, argument(door, "pipeline", 1))
-        for door in doors
-        if door not in within and not (passes_on and _app(source, door) is None)
-    ]
-    pipelines += [(call, argument(call, "pipeline")) for call in _added(source)]
-    for call, pipeline in pipelines:
-        if pipeline is not None and limit_of(source, Value(pipeline)) is Limit.NONE:
-            yield at(
-                source.module, call, _RULE, "requests have no time limit: nothing ends one", _FIX
-            )
+def _doors(project: Project) -> Iterator[tuple[Resolver, ast.Call]]:
+    """Yield the doors that no other one of the file is around.
+
+    `app.add_middleware(PipelineMiddleware, ...)` and `Middleware(PipelineMiddleware)` are some too.
+    """
+    for source in project.sources:
+        doors = [call for _, call in calls(source, "PipelineMiddleware")]
+        within = {each for door in doors for each in _inside(source, door)}
+        yield from ((source, door) for door in doors if door not in within)
+        for call in source.module.calls:
+            if call.args and source.ours(call.args[0]) == "PipelineMiddleware":
+                yield source, call
 
 
-def _added(source: Resolver) -> Iterator[ast.Call]:
-    """Yield `app.add_middleware(PipelineMiddleware, ...)` and `Middleware(PipelineMiddleware)`."""
-    for call in source.module.calls:
-        if call.args and source.ours(call.args[0]) == "PipelineMiddleware":
-            yield call
+def _limit(source: Resolver, door: ast.Call) -> Limit:
+    pipeline = argument(door, "pipeline", 1 if source.ours(door.func) else None)
+    return Limit.UNKNOWN if pipeline is None else limit_of(source, Value(pipeline))
+
+
+def _served(source: Resolver) -> list[ast.expr]:
+    """Return the apps of the servers in a file."""
+    apps = [argument(call, "app", 0) for _, call in calls(source, "HttpServer")]
+    found = [source.resolve(Value(app)) for app in apps if app is not None]
+    return [value.node for value in found if value is not None]
 
 
 def _inside(source: Resolver, door: ast.Call) -> Iterator[ast.AST]:
