@@ -37,7 +37,7 @@ from ecommerce.payments.means import Means
 from ecommerce.payments.metrics import PaymentMetrics
 from ecommerce.payments.paying import Paying
 from ecommerce.payments.repository import Payment
-from ecommerce.payments.sagas import PaymentSagas
+from ecommerce.payments.sagas import PaymentSagas, opening
 from ecommerce.payments.states import States
 from ecommerce.payments.tables import metadata as payment_tables
 from ecommerce.payments.vault import Vault
@@ -254,10 +254,11 @@ class Schedule:
         means = Means("credit_card", self.random.choice(CARDS))
         token = await self.provider.tokenize(means, "means")
         async with self.units[self.payments]() as work:
-            now = self.now()
-            await repository.add_means(work, self.handle, "user-1", means.method, token, now)
-            await repository.add(work, self._payment())
-            state = {"payment_id": self.payment_id}
+            tell, now = work.execute, self.now()
+            await repository.add_means(tell, self.handle, "user-1", means.method, token, now)
+            payment = self._payment()
+            await repository.add(work, payment)
+            state = opening(payment, tokenized=True)
             await self.begin(work.tx, self.steps.payment, self.payment_id, state)
 
     def _order(self):

@@ -33,10 +33,12 @@ class States:
         return payment
 
     async def move_in(
-        self, work: Work, payment_id: str, to: str, message: str = ""
+        self, work: Work, payment_id: str, to: str, message: str = "", **learned: str
     ) -> Payment | None:
-        """Do the same in a unit of work that is open."""
-        payment = await repository.move(work, payment_id, to, self._now(), message=message)
+        """Do the same in a unit of work that is open, and keep what was `learned` if it moves."""
+        payment = await repository.move(
+            work, payment_id, to, self._now(), message=message, **learned
+        )
         if payment is not None and to != "authorized":
             work.record(_event(f"payment.{to}", payment))
         return payment
@@ -55,18 +57,17 @@ class States:
         """
         payment = None
         async with self._units() as work:
-            if learned:
-                await repository.note(work, payment_id, **learned)
             if to:
-                payment = await self.move_in(work, payment_id, to)
+                payment = await self.move_in(work, payment_id, to, **learned)
+            if learned and payment is None:
+                await repository.note(work.execute, payment_id, **learned)
             await run.complete(work.tx, result)
         if payment is not None:
             self._metrics.settled(payment)
 
     async def note(self, payment_id: str, **values: str) -> None:
         """Write what was learned of a payment without moving it."""
-        async with self._units() as work:
-            await repository.note(work, payment_id, **values)
+        await repository.note(self._units.database.execute, payment_id, **values)
 
 
 def _event(happened: str, payment: Payment) -> Event:

@@ -1,13 +1,17 @@
 import asyncio
+import json
 
 import pytest
 from prodkit.data.saga import SagaStatus
+from prodkit.data.saga.table import sagas
 from prodkit.errors import (
     AlreadyExistsError,
     FailedPreconditionError,
     NotFoundError,
     UnavailableError,
 )
+from shop_doubles import counted
+from sqlalchemy import update
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +27,26 @@ async def test_a_good_card_pays_and_confirms_in_one_call(world):
     assert world.orders.confirmed == {"order-1": payment.id}
     assert world.moved == ["captured"]
     assert world.events.types == ["payment.captured"]
+
+
+async def test_a_payment_reads_itself_and_its_means_no_more_than_it_must(world):
+    handle, bill = await world.paying.prepare("user-1", _card()), await world.orders.bill("order-1")
+    with counted(world.database) as statements:
+        assert (await world.paying.pay(bill, handle, "payment-1")).status == "captured"
+    read = [each.split("FROM ")[1].split()[0] for each in statements if each.startswith("SELECT")]
+    # The means: whose it is, and its token; the payment: how it stands in the end.
+    assert read == ["means", "means", "payments"]
+
+
+async def test_a_saga_that_carries_nothing_reads_its_payment(world):
+    world.provider.faults["authorize"] = ["away"]
+    payment = await world.pay()
+    async with world.database.transaction() as tx:
+        bare = json.dumps({"payment_id": payment.id})
+        await tx.execute(update(sagas).values(state=bare))
+    await world.later(times=2)
+    assert (await world.payment()).status == "captured"
+    assert world.orders.confirmed == {"order-1": payment.id}
 
 
 @pytest.mark.parametrize("step", ["authorize", "capture"])

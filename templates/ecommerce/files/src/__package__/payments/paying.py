@@ -21,7 +21,7 @@ from . import repository
 from .means import Means
 from .provider import DeclinedError, ProviderClient, Token
 from .repository import Payment, Units, Work
-from .sagas import PaymentSagas
+from .sagas import PaymentSagas, opening
 from .vault import Vault
 
 #: What a provider that is away looks like; the payment waits for it.
@@ -78,8 +78,8 @@ class Paying:
             if error.code not in AWAY:
                 raise
             self._vault.put(handle, means)
-        async with self._units() as work:
-            await repository.add_means(work, handle, user_id, means.method, token, self._now())
+        tell = self._database.execute
+        await repository.add_means(tell, handle, user_id, means.method, token, self._now())
         return handle
 
     async def pay(self, bill: Bill, handle: str, payment_id: str) -> Payment:
@@ -105,25 +105,22 @@ class Paying:
             created_at=now,
             updated_at=now,
         )
+        tokenized = bool(means["token"])
+        state = opening(payment, tokenized=tokenized)
         async with self._units() as work:
             await repository.add(work, payment)
-            await self._runner.begin(
-                work.tx, self._sagas.payment, payment.id, {"payment_id": payment.id}
-            )
-        return await self.follow(payment.id)
+            await self._runner.begin(work.tx, self._sagas.payment, payment.id, state)
+        return await self._driven(payment.id, tokenized=tokenized)
 
     async def follow(self, payment_id: str) -> Payment:
-        """Drive a payment on for as long as a caller waits, and say where it stands.
+        """Drive a payment on for as long as a caller waits, and say where it stands."""
+        payment = await self.get(payment_id)
+        means = await repository.get_means(self._database.fetch, payment.handle)
+        return await self._driven(payment_id, tokenized=means is not None and bool(means["token"]))
 
-        Without a token the provider was away a moment ago: nobody waits for its return.
-        """
-        async with self._database.read() as tx:
-            payment = await repository.get(tx.execute, payment_id)
-            means = (
-                None if payment is None else await repository.get_means(tx.execute, payment.handle)
-            )
-        at_hand = means is not None and bool(means["token"])
-        await self._runner.drive(payment_id, within=self._patience if at_hand else 0.0)
+    async def _driven(self, payment_id: str, *, tokenized: bool) -> Payment:
+        # Without a token the provider was away a moment ago: nobody waits for its return.
+        await self._runner.drive(payment_id, within=self._patience if tokenized else 0.0)
         return await self.get(payment_id)
 
     async def get(self, payment_id: str) -> Payment:

@@ -14,7 +14,7 @@ from prodkit.messaging.event import Event
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from ..asking import Ask
+from ..asking import Ask, Tell
 from .provider import Token
 from .tables import means, payments
 
@@ -28,6 +28,12 @@ BEFORE = {
     "failed": ("pending", "authorized"),
     "refunded": ("captured",),
 }
+
+
+def may_reach(status: str, to: str) -> bool:
+    """Say whether a payment in this state can ever be in the other, by one move or by several."""
+    before = BEFORE.get(to, ())
+    return status in before or any(may_reach(status, each) for each in before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,13 @@ async def get(ask: Ask, payment_id: str) -> Payment | None:
     return _one(found.mappings().one_or_none())
 
 
+async def status_of(ask: Ask, payment_id: str) -> str | None:
+    """Return the state of a payment."""
+    found = await ask(select(payments.c.status).where(payments.c.id == payment_id))
+    status: str | None = found.scalar_one_or_none()
+    return status
+
+
 async def newest_of_order(ask: Ask, order_id: str) -> Payment | None:
     """Return the last payment that was begun for an order."""
     query = select(payments).where(payments.c.order_id == order_id)
@@ -84,9 +97,9 @@ async def page_of_user(
 
 
 async def move(
-    work: Work, payment_id: str, to: str, now: datetime, *, message: str = ""
+    work: Work, payment_id: str, to: str, now: datetime, *, message: str = "", **learned: str
 ) -> Payment | None:
-    """Change the state if the present one admits it; None where it does not.
+    """Change the state, and what was `learned`, if the present one admits it; else None.
 
     An empty `message` leaves what was noted before.
     """
@@ -94,22 +107,22 @@ async def move(
     found = await work.execute(
         update(payments)
         .where(payments.c.id == payment_id, payments.c.status.in_(BEFORE[to]))
-        .values(status=to, updated_at=now.isoformat(), **said)
+        .values(status=to, updated_at=now.isoformat(), **said, **learned)
         .returning(payments)
     )
     return _one(found.mappings().one_or_none())
 
 
-async def note(work: Work, payment_id: str, **values: Any) -> None:
+async def note(tell: Tell, payment_id: str, **values: Any) -> None:
     """Write what was learned of a payment without moving it."""
-    await work.execute(update(payments).where(payments.c.id == payment_id).values(**values))
+    await tell(update(payments).where(payments.c.id == payment_id).values(**values))
 
 
 async def add_means(
-    work: Work, handle: str, user_id: str, method: str, token: Token | None, now: datetime
+    tell: Tell, handle: str, user_id: str, method: str, token: Token | None, now: datetime
 ) -> None:
     """Keep what may be kept of a means of payment."""
-    await work.execute(
+    await tell(
         insert(means).values(
             handle=handle,
             user_id=user_id,

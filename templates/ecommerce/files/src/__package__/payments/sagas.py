@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import NoReturn, Protocol, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from prodkit.data.database import Database
 from prodkit.data.saga import CompensateError, Saga, Step, StepFunction, StepRun
@@ -35,6 +36,30 @@ def _patient(name: str, action: StepFunction, compensate: StepFunction | None = 
         wait_initial=0.5,
         wait_max=15.0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What of a payment never changes."""
+
+    id: str
+    order_id: str
+    handle: str
+    amount: str
+    currency: str
+
+    @classmethod
+    def of(cls, payment: Payment) -> Due:
+        """Return that of one."""
+        return cls(payment.id, payment.order_id, payment.handle, payment.amount, payment.currency)
+
+
+def opening(payment: Payment, *, tokenized: bool) -> dict[str, Any]:
+    """Return the state in which a payment's saga begins: steps need not read what is in it.
+
+    `tokenized`: the provider gave a token, which nobody takes away again.
+    """
+    return {"payment_id": payment.id, "due": asdict(Due.of(payment)), "tokenized": tokenized}
 
 
 class Orders(Protocol):
@@ -77,49 +102,50 @@ class PaymentSagas:
         self.refund = Saga("refund", Step("refund", self._give_back, timeout=8.0, attempts=None))
 
     async def _begin(self, run: StepRun) -> None:
-        payment = await self._payment(run)
-        await self._obtain_token(payment, run.key)
-        await self._hold(payment)
+        due = await self._due(run)
+        if not run.state.get("tokenized"):
+            await self._obtain_token(due, run.key)
+        await self._hold(due)
 
-    async def _hold(self, payment: Payment) -> None:
+    async def _hold(self, due: Due) -> None:
         """Make sure that the order waits: no money is taken for one that expires meanwhile."""
         try:
-            await self._orders.hold(payment.order_id, payment.id)
+            await self._orders.hold(due.order_id, due.id)
         except FailedPreconditionError:
-            await self._fail(payment.id, TOO_LATE)
+            await self._fail(due.id, TOO_LATE)
 
-    async def _obtain_token(self, payment: Payment, key: str) -> None:
-        row = await repository.get_means(self._database.fetch, payment.handle)
+    async def _obtain_token(self, due: Due, key: str) -> None:
+        row = await repository.get_means(self._database.fetch, due.handle)
         if row is not None and row["token"]:
             return
-        means = self._vault.get(payment.handle)
+        means = self._vault.get(due.handle)
         if means is None:
-            await self._fail(payment.id, "the payment details must be entered again")
-        token = await self._final(payment.id, self._provider.tokenize(means, key))
+            await self._fail(due.id, "the payment details must be entered again")
+        token = await self._final(due.id, self._provider.tokenize(means, key))
         async with self._units() as work:
-            await repository.set_token(work, payment.handle, token)
-        self._vault.drop(payment.handle)
+            await repository.set_token(work, due.handle, token)
+        self._vault.drop(due.handle)
 
     async def _authorize(self, run: StepRun) -> None:
-        payment = await self._payment(run)
+        due = await self._due(run)
         if run.attempt > 1:
-            await self._hold(payment)
-        authorization, status = await self._final(payment.id, self._ask(payment))
+            await self._hold(due)
+        authorization, status = await self._final(due.id, self._ask(due))
         authorized = status == "authorized"
         await self._states.done(
             run,
-            payment.id,
+            due.id,
             "authorized" if authorized else "",
             {"authorization": authorization, "authorized": authorized},
             authorization_id=authorization,
         )
 
-    async def _ask(self, payment: Payment) -> tuple[str, str]:
+    async def _ask(self, due: Due) -> tuple[str, str]:
         """Ask for the authorization; asking again brings the same one."""
-        row = await repository.get_means(self._database.fetch, payment.handle)
+        row = await repository.get_means(self._database.fetch, due.handle)
         token = "" if row is None else row["token"]
         return await self._provider.authorize(
-            token, payment.amount, payment.currency, payment.id, f"{payment.id}:authorize"
+            token, due.amount, due.currency, due.id, f"{due.id}:authorize"
         )
 
     async def _capture(self, run: StepRun) -> None:
@@ -132,11 +158,11 @@ class PaymentSagas:
         await self._states.done(run, payment_id, "captured")
 
     async def _confirm(self, run: StepRun) -> None:
-        payment = await self._payment(run)
+        due = await self._due(run)
         try:
-            await self._orders.confirm(payment.order_id, payment.id)
+            await self._orders.confirm(due.order_id, due.id)
         except FailedPreconditionError:
-            await self._fail(payment.id, TOO_LATE)
+            await self._fail(due.id, TOO_LATE)
 
     async def _give_back(self, run: StepRun) -> None:
         """Let go of what is held, return what was taken: whichever it is by now.
@@ -166,7 +192,7 @@ class PaymentSagas:
         if known:
             return known
         try:
-            return (await self._ask(await self._payment(run)))[0]
+            return (await self._ask(await self._due(run)))[0]
         except DeclinedError:
             return None
 
@@ -175,6 +201,11 @@ class PaymentSagas:
         self._vault.drop(payment.handle)
         message = payment.message or "the provider could not be reached in time"
         await self._states.move(payment.id, "failed", message)
+
+    async def _due(self, run: StepRun) -> Due:
+        """Return what the saga carries; a refund begins with less, and reads it."""
+        carried = run.state.get("due")
+        return Due(**carried) if carried else Due.of(await self._payment(run))
 
     async def _payment(self, run: StepRun) -> Payment:
         payment = await repository.get(self._database.fetch, run.state["payment_id"])
