@@ -19,12 +19,18 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A name that may stand for anything: a parameter, a loop's, one with several values."""
+    """A name that may stand for anything: a loop's, one with several values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A name that stands for what the caller gave."""
 
 
 #: An expression that is assigned once, a definition, an import, or nothing that is known.
-Binding: TypeAlias = ast.expr | Function | ast.ClassDef | Imported | Opaque
+Binding: TypeAlias = ast.expr | Function | ast.ClassDef | Imported | Parameter | Opaque
 OPAQUE = Opaque()
+PARAMETER = Parameter()
 #: The nodes that `_bound` knows; looking at the others would take most of the time.
 _BINDERS = frozenset(
     {
@@ -51,18 +57,15 @@ def bindings_of(scope: ast.AST, module: Module) -> dict[str, Binding]:
     """Return what each name of `scope` stands for; of two bindings neither is known."""
     found: dict[str, Binding] = {}
     for name, binding in _bindings(scope, module):
-        found[name] = OPAQUE if name in found else binding
+        again = name in found or name in module.rebound
+        found[name] = OPAQUE if again else binding
     return found
 
 
 def _bindings(scope: ast.AST, module: Module) -> Iterator[tuple[str, Binding]]:
     if isinstance(scope, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         for name in parameters(scope.args):
-            yield name, OPAQUE
-    if isinstance(scope, ast.Module):
-        for node in module.nodes:
-            if isinstance(node, ast.Global):  # some function may assign it again
-                yield from ((name, OPAQUE) for name in node.names)
+            yield name, PARAMETER
     for node in module.insides.get(scope, ()):
         if type(node) in _BINDERS:
             yield from _bound(node, module)

@@ -52,6 +52,16 @@ class Module:
         self.calls = [node for node in self.nodes if isinstance(node, ast.Call)]
 
     @cached_property
+    def rebound(self) -> frozenset[str]:
+        """The names that some function declares `global` or `nonlocal`, and may bind again."""
+        return frozenset(
+            name
+            for node in self.nodes
+            if isinstance(node, ast.Global | ast.Nonlocal)
+            for name in node.names
+        )
+
+    @cached_property
     def insides(self) -> dict[ast.AST, list[ast.AST]]:
         """The nodes in each function, class and the module, without those that are further in."""
         owners: dict[ast.AST, ast.AST] = {self.tree: self.tree}

@@ -32,6 +32,7 @@ MEMBERS = frozenset(
         "outside_transactions",
     }
 )
+_DEEPEST = 3
 _LIMITS = ("Deadline", "Timeout")
 
 
@@ -51,10 +52,11 @@ class Member:
     value: Value
 
 
-def members(resolver: Resolver, value: Value) -> list[Member] | None:
+def members(resolver: Resolver, value: Value, depth: int = 0) -> list[Member] | None:
     """Return the members of the pipeline that `value` is; None where it cannot be known.
 
-    Members that cannot be known are among them, without a name.
+    Members that cannot be known are among them, without a name. `depth` counts the pipelines and
+    tuples that are within each other: one may be in itself.
     """
     found = resolver.resolve(value)
     if found is None or not isinstance(found.node, ast.Call):
@@ -63,13 +65,15 @@ def members(resolver: Resolver, value: Value) -> list[Member] | None:
         return None
     several: list[Member] = []
     for node in found.node.args:
-        several += _member(resolver, Value(node, found.arguments))
+        several += _member(resolver, Value(node, found.arguments), depth)
     return several
 
 
-def _member(resolver: Resolver, value: Value) -> list[Member]:
+def _member(resolver: Resolver, value: Value, depth: int) -> list[Member]:
     if isinstance(value.node, ast.Starred):
-        return _starred(resolver, Value(value.node.value, value.arguments))
+        if depth == _DEEPEST:
+            return [Member("", value)]
+        return _starred(resolver, Value(value.node.value, value.arguments), depth + 1)
     found = resolver.resolve(value)
     if found is None:
         return [Member("", value)]
@@ -78,17 +82,17 @@ def _member(resolver: Resolver, value: Value) -> list[Member]:
     return [Member(name if name in MEMBERS else "", found)]
 
 
-def _starred(resolver: Resolver, value: Value) -> list[Member]:
+def _starred(resolver: Resolver, value: Value, depth: int) -> list[Member]:
     """Return what `*value` brings: of a tuple its elements, of `other.members` the other's."""
     if isinstance(value.node, ast.Attribute) and value.node.attr == "members":
-        others = members(resolver, Value(value.node.value, value.arguments))
+        others = members(resolver, Value(value.node.value, value.arguments), depth)
         return [Member("", value)] if others is None else others
     found = resolver.resolve(value)
     if found is None or not isinstance(found.node, ast.Tuple):  # a list may have grown since
         return [Member("", value)]
     several: list[Member] = []
     for each in found.node.elts:
-        several += _member(resolver, Value(each, found.arguments))
+        several += _member(resolver, Value(each, found.arguments), depth)
     return several
 
 

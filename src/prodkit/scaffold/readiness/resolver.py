@@ -13,6 +13,7 @@ from prodkit.scaffold.readiness.bindings import (
     Binding,
     Imported,
     Opaque,
+    Parameter,
     bindings_of,
     parameters,
 )
@@ -87,6 +88,8 @@ class Resolver:
             return Value(name, arguments)
         binding, scope = found
         if isinstance(binding, Opaque):
+            return None
+        if isinstance(binding, Parameter):
             return arguments.get((scope, name.id))
         if isinstance(binding, ast.expr):
             return Value(binding, arguments)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from prodkit.scaffold.readiness.project import Project
 from prodkit.scaffold.readiness.resolver import Resolver, argument
 
 _PLAIN = ("pydantic_settings.BaseSettings", "pydantic_settings.main.BaseSettings")
+
+
+_Class: TypeAlias = tuple[Resolver, ast.ClassDef]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,50 +46,47 @@ class Settings:
 
 def settings_of(project: Project) -> list[Settings]:
     """Return the classes that derive from prodkit's ServiceSettings or pydantic's BaseSettings."""
-    classes = {
-        f"{source.module.name}.{node.name}": (source, node)
-        for source in project.sources
-        for node in source.module.nodes
-        if isinstance(node, ast.ClassDef)
-    }
+    classes: dict[str, list[_Class]] = {}
+    for source in project.sources:
+        for node in source.module.nodes:
+            if isinstance(node, ast.ClassDef):
+                classes.setdefault(node.name, []).append((source, node))
     return [
         Settings(source, node, guarded)
-        for name, (source, node) in classes.items()
-        if (guarded := _guarded(name, classes, set())) is not None
+        for several in classes.values()
+        for source, node in several
+        if (guarded := _guarded((source, node), classes)) is not None
     ]
 
 
-def _guarded(
-    name: str, classes: dict[str, tuple[Resolver, ast.ClassDef]], seen: set[str]
-) -> bool | None:
+def _guarded(of: _Class, classes: dict[str, list[_Class]]) -> bool | None:
     """Say of which of the two a class is, None if of neither."""
-    seen.add(name)
-    source, node = classes[name]
-    for base in node.bases:
-        called = source.name_of(base)
-        if source.ours(base) == "ServiceSettings":
-            return True
-        if called in _PLAIN:
-            return False
-        for other in classes:
-            known = called and (other == called or other.endswith(f".{called}"))
-            if known and other not in seen:
-                found = _guarded(other, classes, seen)
-                if found is not None:
-                    return found
+    waiting, seen = [of], {of[1]}
+    for source, node in waiting:  # grows while it is walked
+        for base in node.bases:
+            called = source.name_of(base)
+            if source.ours(base) == "ServiceSettings":
+                return True
+            if called in _PLAIN:
+                return False
+            for other, each in classes.get(called.rpartition(".")[2], ()):
+                name = f"{other.module.name}.{each.name}"
+                if each not in seen and (name == called or name.endswith(f".{called}")):
+                    seen.add(each)
+                    waiting.append((other, each))
     return None
 
 
 def _kind(source: Resolver, annotation: ast.expr) -> str:
-    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
-        return ""
     if isinstance(annotation, ast.BinOp) and isinstance(annotation.op, ast.BitOr):
-        sides = (annotation.left, annotation.right)
-        rest = [side for side in sides if not _nothing(side)]
-        return _kind(source, rest[0]) if len(rest) == 1 else ""
-    if isinstance(annotation, ast.Subscript):
-        optional = source.name_of(annotation.value) == "typing.Optional"
-        return _kind(source, annotation.slice) if optional else ""
+        rest = [side for side in (annotation.left, annotation.right) if not _nothing(side)]
+        if len(rest) != 1:
+            return ""
+        annotation = rest[0]
+    elif isinstance(annotation, ast.Subscript):
+        if source.name_of(annotation.value) != "typing.Optional":
+            return ""
+        annotation = annotation.slice
     if isinstance(annotation, ast.Name) and annotation.id == "str":
         return "str"
     root, _, last = source.name_of(annotation).rpartition(".")

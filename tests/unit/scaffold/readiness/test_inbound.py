@@ -68,6 +68,19 @@ LIMITED_OR_UNKNOWN = [
     "@wrapped\ndef made():\n    return Pipeline()\n\n\nPipelineMiddleware(app, made())",
     "def made():\n    return made()\n\n\nPipelineMiddleware(app, made())",
     "p = q\nq = p\nPipelineMiddleware(app, p)",
+    "p = Pipeline(*p.members)\nPipelineMiddleware(app, p)",
+    "t = (*t, *t)\nPipelineMiddleware(app, Pipeline(*t))",
+    "def made(p):\n    p = strict(p)\n    return p\n\n\nPipelineMiddleware(app, made(Pipeline()))",
+    "def build():\n    p = Pipeline()\n\n    def change():\n        nonlocal p\n"
+    "        p = Pipeline(Deadline(2))\n\n    change()\n    return PipelineMiddleware(app, p)",
+    "p: Pipeline\nPipelineMiddleware(app, p)",
+    "PipelineMiddleware(app, Pipeline(Deadline(2) if x else Observe(t)))",
+    "with opened() as p:\n    PipelineMiddleware(app, p)",
+    "try:\n    p = Pipeline()\nexcept OSError:\n    p = strict\nPipelineMiddleware(app, p)",
+    "p = Pipeline()\np |= strict\nPipelineMiddleware(app, p)",
+    "[PipelineMiddleware(app, p) for p in (Pipeline(),)]",
+    "class A:\n    p = Pipeline()\n\n    def build(self, p):\n"
+    "        return PipelineMiddleware(app, p)",
     "def build(pipeline):\n    return PipelineMiddleware(app, pipeline)",
     "def build(Pipeline):\n    return PipelineMiddleware(app, Pipeline())",
     # The outer one ends what the inner one lets be.

@@ -31,6 +31,7 @@ PIECES = [
         "app = app\n",
     ),
     *("def app(*a, **b): return app(*a)\n", "PipelineMiddleware(app, app)", "class X(X): pass\n"),
+    *("p = Pipeline(*p.members)\n", "t = (*t, *t)\n", "nonlocal app\n", "**", "@app\n"),
     *("# prodkit: ignore[", "rpc X(", "&a [*a]", "- ", "match x:\n  case {**app}: pass\n"),
 ]
 

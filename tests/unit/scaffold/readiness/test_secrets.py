@@ -39,6 +39,7 @@ LEFT = [
     OURS + "    password_length: int = 12",
     OURS + "    token_url: str = 'https://id/token'",
     OURS + "    signing_secret: str = '/run/secrets/signing'",
+    OURS + "    eos_token: str = 'END'",
     OURS + "    csrf_token: str = 'x-csrf-token'",
     OURS + "    url: str = 'postgresql://db/shop'",
     OURS + "    url: str = 'postgresql://shop:${PASSWORD}@db/shop'",

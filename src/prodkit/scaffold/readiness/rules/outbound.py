@@ -48,7 +48,7 @@ def unlimited_doors(project: Project) -> Iterator[Finding]:
         for _, call in calls(source, "PipelineTransport"):
             pipeline = argument(call, "pipeline", 0)
             if pipeline is not None and limit_of(source, Value(pipeline)) is Limit.NONE:
-                message = "requests have no time limit: httpx2's is for each read, not for all"
+                message = "requests have no time limit of their own: httpx2's is for each read"
                 yield at(source.module, call, _RULE, message, _FIX)
         for _, call in calls(source, "open_channel"):
             pipelines = argument(call, "pipelines", 1)

@@ -38,7 +38,7 @@ def _fix(source: Resolver, name: str, call: ast.Call) -> str:
         return ""
     if name in _TENACITY:
         stop, condition = argument(call, "stop"), argument(call, "retry")
-        polls = condition is not None and "result" in ast.dump(condition)
+        polls = condition is not None and any("result" in each for each in _names(condition))
         endless = stop is None or source.name_of(stop) == "tenacity.stop_never"
         return "give it stop=stop_after_attempt(3)" if endless and not polls else ""
     if name == "backoff.on_exception":
@@ -48,3 +48,11 @@ def _fix(source: Resolver, name: str, call: ast.Call) -> str:
         bounds = [argument(call, each) for each in ("attempts", "timeout")]
         return "give it attempts=3" if all(is_none(bound) for bound in bounds) else ""
     return ""
+
+
+def _names(node: ast.expr) -> Iterator[str]:
+    for each in ast.walk(node):
+        if isinstance(each, ast.Name):
+            yield each.id
+        elif isinstance(each, ast.Attribute):
+            yield each.attr

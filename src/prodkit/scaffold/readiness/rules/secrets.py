@@ -11,11 +11,13 @@ from prodkit.scaffold.readiness.project import Project, at
 from prodkit.scaffold.readiness.settings import Field, Settings, settings_of
 
 _SECRET = re.compile(
-    r"(?:^|_)(?:password|passwd|passphrase|secret|token|apikey|api_key|secret_key|private_key"
-    r"|access_key|encryption_key|signing_key)$"
+    r"(?:^|_)(?:password|passwd|passphrase|secret|apikey|api_key|secret_key|private_key"
+    r"|secret_access_key|encryption_key|signing_key)$"
+    # Other tokens are what texts are made of, or names of cookies.
+    r"|^token$|(?:^|_)(?:access|admin|api|auth|bearer|bot|github|refresh|secret|slack)_token$"
 )
 #: Where a secret is, or what fills it in, but not the secret.
-_ELSEWHERE = re.compile(r"^(?:[./~<]|\$|env:|vault:|arn:|file:|https?:|projects/|\{\{)")
+_ELSEWHERE = re.compile(r"^(?:[./~<\[]|\$|env:|vault:|arn:|file:|https?:|projects/|\{\{)")
 _PASSWORD = re.compile(r"^[a-z][a-z0-9+.-]*://[^/@:\s]*:(?P<password>[^/@\s]+)@")
 #: Classes of settings that production does not use, by their names.
 _OTHERS = re.compile(r"Dev|Test|Local|Demo|Debug")
@@ -51,14 +53,14 @@ def _exposed(settings: Settings, field: Field) -> str:
 
 def _literal(default: ast.expr | None) -> tuple[bool, str]:
     """Return the text of a default, and whether it stands in a SecretStr or SecretBytes."""
-    if isinstance(default, ast.Call) and len(default.args) == 1:
-        name = default.func.id if isinstance(default.func, ast.Name) else ""
-        if name in ("SecretStr", "SecretBytes"):
-            return True, _literal(default.args[0])[1]
+    wrapped = False
+    if isinstance(default, ast.Call) and isinstance(default.func, ast.Name) and default.args:
+        wrapped = default.func.id in ("SecretStr", "SecretBytes")
+        default = default.args[0] if wrapped else None
     value = default.value if isinstance(default, ast.Constant) else ""
     if isinstance(value, bytes):
-        return False, value.decode("latin-1")
-    return False, value if isinstance(value, str) else ""
+        value = value.decode("latin-1")
+    return wrapped, value if isinstance(value, str) else ""
 
 
 def _is_secret(name: str, text: str) -> bool:
