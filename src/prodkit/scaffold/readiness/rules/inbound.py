@@ -101,7 +101,7 @@ def _servers(source: Resolver) -> Iterator[Finding]:
                 source.module,
                 call,
                 _RULE,
-                f"the methods of this {name} have no time limit: nothing ends a call",
+                f"the methods of this {name} have no time limit but the caller's, if there is one",
                 "give it pipelines=ContractPipelines(...), or pipelines with a Deadline",
             )
 

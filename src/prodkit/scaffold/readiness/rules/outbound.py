@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from prodkit.scaffold.readiness.finding import Finding
 from prodkit.scaffold.readiness.pipelines import Limit, limit_of, methods_limit
 from prodkit.scaffold.readiness.project import Project, at, calls, is_none
-from prodkit.scaffold.readiness.resolver import Value, argument, complete
+from prodkit.scaffold.readiness.resolver import Resolver, Value, argument, complete
 
 _RULE = "outbound-limit"
 _FIX = "put Timeout(SECONDS) into its Pipeline, inside of a Retry, or Deadline outside of it"
@@ -47,7 +47,9 @@ def unlimited_doors(project: Project) -> Iterator[Finding]:
     for source in project.sources:
         for _, call in calls(source, "PipelineTransport"):
             pipeline = argument(call, "pipeline", 0)
-            if pipeline is not None and limit_of(source, Value(pipeline)) is Limit.NONE:
+            if pipeline is None or _other_transport(source, argument(call, "inner", 1)):
+                continue
+            if limit_of(source, Value(pipeline)) is Limit.NONE:
                 message = "requests have no time limit of their own: httpx2's is for each read"
                 yield at(source.module, call, _RULE, message, _FIX)
         for _, call in calls(source, "open_channel"):
@@ -57,6 +59,14 @@ def unlimited_doors(project: Project) -> Iterator[Finding]:
                 message = "calls have no time limit of their own: in a worker nothing ends one"
                 fix = "give it pipelines=lambda method: PIPELINE, with a Timeout or a Deadline"
                 yield at(source.module, call, _RULE, message, fix)
+
+
+def _other_transport(source: Resolver, inner: ast.expr | None) -> bool:
+    """Say whether what is inside may have limits of its own, or go to no network at all."""
+    found = None if inner is None else source.resolve(Value(inner))
+    if found is None or not isinstance(found.node, ast.Call):
+        return inner is not None and not is_none(inner)
+    return source.name_of(found.node.func) != "httpx2.AsyncHTTPTransport"
 
 
 def _stubs_are_limited(project: Project) -> bool:
