@@ -224,7 +224,7 @@ class Schedule:
         known = self.provider.authorizations.get(f"auth_{self.payment_id}", ["unknown"])[0]
         await self._linger()
         if known in repository.BEFORE:
-            await self.states.move(self.payment_id, known)
+            await self.states.report(self.payment_id, known)
 
     async def staff(self):
         """Refund, if there is something to refund."""

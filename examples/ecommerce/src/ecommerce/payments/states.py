@@ -32,6 +32,13 @@ class States:
             self._metrics.settled(payment)
         return payment
 
+    async def report(self, payment_id: str, to: str) -> None:
+        """Move a payment as the provider reports; what the report tells too late writes nothing."""
+        status = await repository.status_of(self._units.database.fetch, payment_id)
+        # Not what is impossible now, but what is for good: the state before `to` may be on its way.
+        if status is not None and repository.may_reach(status, to):
+            await self.move(payment_id, to)
+
     async def move_in(
         self, work: Work, payment_id: str, to: str, message: str = "", **learned: str
     ) -> Payment | None:

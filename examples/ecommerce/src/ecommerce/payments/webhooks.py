@@ -43,7 +43,7 @@ class Webhooks:
             raise InvalidArgumentError("the report is not one of the provider's") from None
         to = MOVES.get(kind)
         if to is not None:
-            await self._states.move(reference, to)
+            await self._states.report(reference, to)
 
     def _verify(self, body: bytes, signature: str) -> None:
         fields = dict(part.partition("=")[::2] for part in signature.split(","))

@@ -8,6 +8,9 @@ from itertools import permutations
 
 import pytest
 from prodkit.errors import InvalidArgumentError, UnauthenticatedError
+from shop_doubles import counted
+
+from ecommerce.payments import repository
 
 pytestmark = pytest.mark.anyio
 SECRET = b"what the provider and the shop know"
@@ -70,6 +73,28 @@ async def test_what_says_nothing_new_changes_nothing(world, receive):
     assert await receive("payment.voided") == "pending"
     assert await receive("payment.refunded") == "pending"
     assert await receive("customer.created") == "pending"
+
+
+@pytest.mark.parametrize("late", ["authorized", "captured"])
+async def test_what_is_known_already_writes_nothing(world, receive, late):
+    await receive("payment.captured")
+    with counted(world.database) as statements:
+        assert await receive(f"payment.{late}") == "captured"
+    assert [each for each in statements if not each.startswith("SELECT")] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "ahead"),
+    [
+        ("pending", {"authorized", "captured", "failed", "refunded"}),
+        ("authorized", {"captured", "failed", "refunded"}),
+        ("captured", {"refunded"}),
+        ("failed", set()),
+        ("refunded", set()),
+    ],
+)
+def test_what_may_still_become_of_a_payment(status, ahead):
+    assert {to for to in repository.BEFORE if repository.may_reach(status, to)} == ahead
 
 
 async def test_a_payment_of_somebody_else_is_no_error(world, clock):
