@@ -81,12 +81,20 @@ class Stock:
         return await self._units.run(lambda work: self._commit(work, order_id))
 
     async def _commit(self, work: Work, order_id: str) -> Reservation:
+        sold = await work.execute(
+            update(reservations)
+            .where(reservations.c.order_id == order_id, reservations.c.status == RESERVED)
+            .values(status=SOLD)
+            .returning(reservations)
+        )
+        row = sold.mappings().one_or_none()
+        if row is not None:
+            await self._shift(work, order_id, products.c.reserved, products.c.sold)
+            return Reservation(**row)
         found = await _locked(work.tx, order_id)
         _unless_released(found)
-        if found.status == RESERVED:
-            await _set(work, order_id, SOLD)
-            await self._shift(work, order_id, products.c.reserved, products.c.sold)
-        return Reservation(order_id, SOLD, found.expires_at)
+        # Reserved since the look above: now nobody else changes it.
+        return found if found.status == SOLD else await self._commit(work, order_id)
 
     async def release(self, order_id: str) -> Reservation:
         """Give back what the order holds, reserved or sold; it can never reserve again."""

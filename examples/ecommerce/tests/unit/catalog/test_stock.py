@@ -3,9 +3,10 @@ import asyncio
 import pytest
 from prodkit.errors import FailedPreconditionError
 from shop_doubles import counted
-from sqlalchemy import select
+from sqlalchemy import insert, select, update
 
-from ecommerce.catalog.tables import products
+from ecommerce.catalog import stock
+from ecommerce.catalog.tables import products, reservation_lines, reservations
 from ecommerce.contract.catalog.v1 import catalog_pb2 as pb
 
 pytestmark = pytest.mark.anyio
@@ -73,6 +74,39 @@ async def test_nothing_is_taken_where_one_line_lacks(shop):
     assert caught.value.metadata == {"product_id": two.id}
     assert await counts(shop, one.id) == (5, 0, 0)
     await shop.stock.reserve("order-1", [(one.id, 2), (two.id, 1)])
+
+
+async def test_a_sale_is_two_statements_and_a_repeated_one_changes_nothing(shop):
+    product = await shop.add(inventory=5)
+    made = await shop.stock.reserve("order-1", [(product.id, 2)])
+    with counted(shop.database) as statements:
+        sold = await shop.stock.commit("order-1")
+    assert [each.split()[:2] for each in statements if not each.startswith("BEGIN")] == [
+        ["UPDATE", "reservations"],
+        ["UPDATE", "products"],
+    ]
+    assert sold == await shop.stock.commit("order-1")
+    assert (sold.status, sold.expires_at) == ("sold", made.expires_at)
+    assert await counts(shop, product.id) == (3, 0, 2)
+
+
+async def test_what_was_reserved_while_a_sale_looked_for_it_is_sold(shop, monkeypatch):
+    product = await shop.add(inventory=5)
+    locked = stock._locked
+
+    async def reserved_meanwhile(tx, order_id):
+        monkeypatch.undo()
+        held = {"order_id": order_id, "status": "reserved", "expires_at": 1.0}
+        await tx.insert_new(reservations, held)
+        await tx.execute(
+            insert(reservation_lines).values(order_id=order_id, product_id=product.id, quantity=2)
+        )
+        await tx.execute(update(products).values(available=3, reserved=2))
+        return await locked(tx, order_id)
+
+    monkeypatch.setattr(stock, "_locked", reserved_meanwhile)
+    assert (await shop.stock.commit("order-1")).status == "sold"
+    assert await counts(shop, product.id) == (3, 0, 2)
 
 
 async def test_an_unknown_product_is_not_in_stock(shop):
