@@ -28,8 +28,8 @@ def check(
 ) -> None:
     """Read a project, without running it, and tell what is not ready for production.
 
-    Exits with 1 where there is something, with 2 where files could not be read. A comment
-    `# prodkit: ignore[rule] reason` leaves a finding out on its line.
+    Exits with 1 where there is something, with 2 where files could not be read. A comment leaves
+    out what is found on its line: `prodkit: ignore`, the rule in brackets, and a reason.
     """
     from prodkit.scaffold.readiness import check as run
 
