@@ -111,7 +111,8 @@ class InlineDatabase:
 
     async def execute(self, statement, parameters=None):
         async with self.transaction() as tx:
-            return await tx.execute(statement, parameters)
+            result = await tx.execute(statement, parameters)
+            return result.freeze()() if result.returns_rows else result
 
     def close(self):
         self._engine.dispose()

@@ -79,9 +79,11 @@ class FakePayments:
 
     def __init__(self):
         self.answers, self.asked, self.confirm = ["captured"], [], None
+        self.bills = []
 
-    async def pay(self, order_id, handle):
+    async def pay(self, order_id, handle, bill):
         self.asked.append((order_id, handle))
+        self.bills.append(bill)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, BaseException):
             raise answer

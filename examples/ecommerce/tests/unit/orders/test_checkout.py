@@ -3,6 +3,7 @@ from prodkit.data.saga import SagaStatus
 from prodkit.errors import FailedPreconditionError, UnavailableError
 
 from ecommerce.orders.application.checkout import DeclinedError
+from ecommerce.orders.application.ports import Bill
 from ecommerce.orders.domain.order import PaymentStatus, Status
 
 pytestmark = pytest.mark.anyio
@@ -54,6 +55,15 @@ async def test_a_payment_that_takes_longer_settles_by_itself(world, answer):
     await world.later(times=3)
     assert (await world.get()).status is Status.CONFIRMED
     assert await world.checkout.finish("order-1") == ("paid", "")
+
+
+async def test_payments_is_told_the_bill_once_and_looks_for_itself_later(world):
+    world.payments.answers = ["pending", "captured"]
+    await checkout(world)
+    await world.later()
+    order = await world.get()
+    bill = Bill("user-1", str(order.totals.total), order.totals.total.currency)
+    assert world.payments.bills == [bill, None]
 
 
 async def test_while_its_payment_is_under_way_an_order_does_not_expire(world):

@@ -3,6 +3,7 @@ from datetime import timedelta
 
 import pytest
 from prodkit.errors import FailedPreconditionError, NotFoundError, UnavailableError
+from shop_doubles import counted
 
 from ecommerce.orders.domain.order import PaymentStatus, Status
 
@@ -190,6 +191,21 @@ async def test_an_order_that_is_being_paid_does_not_expire(world, placed):
     assert await placed.expire(timedelta(seconds=900)) == 0
     confirmed = await placed.confirm("order-1", "payment-1")
     assert await placed.hold("order-1", "payment-1") == confirmed
+
+
+async def test_holding_is_one_statement_and_holding_again_changes_nothing(world, placed):
+    with counted(world.database) as statements:
+        held = await placed.hold("order-1", "payment-1")
+    assert [each.split()[0] for each in statements if not each.startswith("BEGIN")] == ["UPDATE"]
+    assert await placed.hold("order-1", "payment-1") == held
+    assert world.changes == [held]
+
+
+async def test_a_hold_is_taken_anew_once_its_payment_failed(world, placed):
+    await placed.hold("order-1", "payment-1")
+    await placed.payment_stands("order-1", PaymentStatus.FAILED, "payment-1")
+    held = await placed.hold("order-1", "payment-1")
+    assert (held.payment_status, held.version) == (PaymentStatus.PENDING, 4)
 
 
 async def test_a_payment_that_failed_lets_go_of_its_own_hold_alone(world, placed):

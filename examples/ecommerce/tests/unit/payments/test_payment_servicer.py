@@ -9,6 +9,7 @@ from shop_doubles import calling, counted
 
 from ecommerce.contract.payments.v1 import payments_pb2 as pb
 from ecommerce.payments import repository
+from ecommerce.payments.means import Means
 from ecommerce.payments.provider import DeclinedError
 from ecommerce.payments.repository import Payment
 from ecommerce.payments.servicer import PaymentServicer
@@ -115,6 +116,48 @@ async def test_orders_pay_with_a_handle_as_often_as_they_ask(servicer, world):
     first = await servicer.PayOrder(request, None)
     assert (first.status, await servicer.PayOrder(request, None)) == ("captured", first)
     assert world.moved == ["captured"]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "asked"])
+async def test_orders_are_asked_for_the_bill_where_they_did_not_tell_it(
+    servicer, world, monkeypatch, told
+):
+    bill = world.orders.bill
+    asked = []
+
+    async def asking(order_id):
+        asked.append(order_id)
+        return await bill(order_id)
+
+    monkeypatch.setattr(world.orders, "bill", asking)
+    handle = await world.paying.prepare("user-1", Means("wallet", "wallet-1"))
+    request = pb.PayOrderRequest(order_id="order-1", handle=handle)
+    if told:
+        request.bill.CopyFrom(pb.Bill(user_id="user-1", amount="12.34", currency="EUR"))
+    payment = await servicer.PayOrder(request, None)
+    assert payment.status == "captured"
+    expected = ("12.34", "EUR", []) if told else ("59.98", "USD", ["order-1"])
+    assert (payment.amount, payment.currency, asked) == expected
+
+
+async def test_a_bill_is_not_paid_with_somebody_elses_means(servicer, world):
+    handle = await world.paying.prepare("user-2", Means("wallet", "wallet-1"))
+    bill = pb.Bill(user_id="user-1", amount="12.34", currency="EUR")
+    with pytest.raises(NotFoundError):
+        await servicer.PayOrder(
+            pb.PayOrderRequest(order_id="order-1", handle=handle, bill=bill), None
+        )
+    assert world.moved == []
+
+
+async def test_nothing_is_taken_for_a_bill_whose_order_is_gone(servicer, world):
+    world.orders.cancelled.add("order-1")
+    handle = await world.paying.prepare("user-1", Means("wallet", "wallet-1"))
+    bill = pb.Bill(user_id="user-1", amount="12.34", currency="EUR")
+    payment = await servicer.PayOrder(
+        pb.PayOrderRequest(order_id="order-1", handle=handle, bill=bill), None
+    )
+    assert (payment.status, world.moved) == ("failed", [])
 
 
 async def test_webhooks_are_verified_by_their_signature(servicer, world):

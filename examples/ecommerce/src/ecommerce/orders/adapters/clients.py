@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from prodkit.errors import FailedPreconditionError, NotFoundError
 
@@ -12,7 +13,7 @@ from ...contract.payments.v1 import payments_pb2
 from ...contract.payments.v1.payments_pb2_grpc import PaymentServiceStub
 from ...contract.users.v1 import users_pb2
 from ...contract.users.v1.users_pb2_grpc import UserServiceStub
-from ..application.ports import PaymentState, Product
+from ..application.ports import Bill, PaymentState, Product
 from ..domain.money import Money
 from ..domain.order import Line
 
@@ -80,8 +81,12 @@ class PaymentsClient:
         )
         return prepared.handle
 
-    async def pay(self, order_id: str, handle: str) -> PaymentState:
-        """Pay with a prepared means; repeating it is the same payment."""
-        request = payments_pb2.PayOrderRequest(order_id=order_id, handle=handle)
+    async def pay(self, order_id: str, handle: str, bill: Bill | None) -> PaymentState:
+        """Pay with a prepared means; repeating it is the same payment.
+
+        Without `bill`, payments asks for it, and whether the order still waits.
+        """
+        told = None if bill is None else payments_pb2.Bill(**asdict(bill))
+        request = payments_pb2.PayOrderRequest(order_id=order_id, handle=handle, bill=told)
         payment = await self._payments.PayOrder(request)
         return PaymentState(payment.id, payment.status, payment.message)

@@ -11,9 +11,9 @@ from typing import Any
 from prodkit.data.database import Database, Transaction
 from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, or_, select, tuple_, update
 
-from ...asking import Ask
+from ...asking import Ask, Tell
 from ..application.ports import Work
 from ..domain.money import Money
 from ..domain.order import (
@@ -72,7 +72,7 @@ class SqlOrders:
             "payment_id": payment_id,
             "reason": reason,
         }
-        return await self._update(work, order_id, BEFORE[to], changes, now)
+        return await self._update(work.execute, order_id, BEFORE[to], changes, now)
 
     async def set_payment(
         self,
@@ -94,7 +94,17 @@ class SqlOrders:
             "payment_status": payment.value,
             "payment_id": payment_id or None,
         }
-        return await self._update(work, order_id, frozenset({while_in}), changes, now, *conditions)
+        before = frozenset({while_in})
+        return await self._update(work.execute, order_id, before, changes, now, *conditions)
+
+    async def hold(self, tell: Tell, order_id: str, payment_id: str, now: datetime) -> Order | None:
+        """Record that a pending order is being paid; None where it is held so, or not pending."""
+        other = or_(orders.c.payment_id != payment_id, _IDLE)
+        changes: dict[str, str | None] = {
+            "payment_status": PaymentStatus.PENDING.value,
+            "payment_id": payment_id,
+        }
+        return await self._update(tell, order_id, frozenset({Status.PENDING}), changes, now, other)
 
     async def unpaid_since(self, ask: Ask, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
@@ -113,11 +123,12 @@ class SqlOrders:
     async def lapse(self, work: Work, order_id: str, now: datetime, reason: str) -> Order | None:
         """Cancel a pending order that no payment is under way for; None for any other."""
         changes: dict[str, str | None] = {"status": Status.CANCELLED.value, "reason": reason}
-        return await self._update(work, order_id, frozenset({Status.PENDING}), changes, now, _IDLE)
+        before = frozenset({Status.PENDING})
+        return await self._update(work.execute, order_id, before, changes, now, _IDLE)
 
     @staticmethod
     async def _update(
-        work: Work,
+        tell: Tell,
         order_id: str,
         before: frozenset[Status],
         changes: dict[str, str | None],
@@ -125,7 +136,7 @@ class SqlOrders:
         *conditions: ColumnElement[bool],
     ) -> Order | None:
         values: dict[str, Any] = {k: v for k, v in changes.items() if v is not None}
-        found = await work.execute(
+        found = await tell(
             update(orders)
             .where(orders.c.id == order_id, orders.c.status.in_([s.value for s in before]))
             .where(*conditions)

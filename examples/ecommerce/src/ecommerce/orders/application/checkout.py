@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from prodkit.data.saga import CompensateError, Saga, SagaRunner, SagaStatus, Step, StepRun
 from prodkit.errors import FailedPreconditionError, UnavailableError
 
 from ..domain.order import Line, Order, PaymentStatus, Status
 from .fulfilment import Fulfilment
 from .placing import Placing, Wish, merged
-from .ports import Catalog, Payments, Work
+from .ports import Bill, Catalog, Payments, Work
 
 #: Seconds until a payment that is under way is looked at again; the order itself does not wait for
 #: that: payments confirms it.
@@ -41,7 +43,7 @@ class CheckoutSteps:
 
     async def _pay(self, run: StepRun) -> None:
         order_id = run.state["order_id"]
-        payment = await self._payments.pay(order_id, run.state["handle"])
+        payment = await self._payments.pay(order_id, run.state["handle"], _bill(run))
         if payment.status == "captured":
             order = await self._fulfilment.get(order_id)
             if order.status is Status.CANCELLED:
@@ -67,6 +69,12 @@ class CheckoutSteps:
                 raise
 
 
+def _bill(run: StepRun) -> Bill | None:
+    """Return what is to be paid; later than at first, payments looks how the order stands too."""
+    carried = run.state.get("bill")
+    return Bill(**carried) if carried and run.attempt == 1 else None
+
+
 class Checkout:
     """Begins checkouts and follows them; `patience` (seconds) is how long a caller waits."""
 
@@ -87,7 +95,9 @@ class Checkout:
         state = {"order_id": wish.order_id, "handle": handle, "lines": lines}
 
         async def ending(work: Work, order: Order) -> None:
-            await self._runner.begin(work.tx, self._steps.saga, order.id, state)
+            total = order.totals.total
+            bill = asdict(Bill(order.user_id, str(total), total.currency))
+            await self._runner.begin(work.tx, self._steps.saga, order.id, {**state, "bill": bill})
 
         return await self._placing.place(wish, ending)
 

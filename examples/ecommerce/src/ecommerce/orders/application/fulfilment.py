@@ -51,13 +51,14 @@ class Fulfilment:
         Repeating it changes nothing. FailedPreconditionError means that the order can no longer be
         had; no money must be taken for it.
         """
-        order: Order | None = await self.get(order_id)
-        if order is not None and order.payment_id == payment_id and order.payment_status in HELD:
+        held = await self._orders.hold(self._database.execute, order_id, payment_id, self._now())
+        if held is not None:
+            self._on_change(held)
+            return held
+        order = await self.get(order_id)
+        if order.payment_id == payment_id and order.payment_status in HELD:
             return order
-        order = await self.payment_stands(order_id, PaymentStatus.PENDING, payment_id)
-        if order is None:
-            raise _stuck(await self.get(order_id), Status.CONFIRMED)
-        return order
+        raise _stuck(order, Status.CONFIRMED)
 
     async def confirm(self, order_id: str, payment_id: str) -> Order:
         """Sell the stock of a paid order and confirm it.

@@ -15,7 +15,7 @@ from ..wire import Context, timestamp
 from . import repository
 from .clients import OrdersClient
 from .means import means_of
-from .paying import Paying
+from .paying import Bill, Paying
 from .provider import DeclinedError
 from .repository import Payment
 from .webhooks import Webhooks
@@ -94,8 +94,16 @@ class PaymentServicer(rpc.PaymentServiceServicer):
         payment = await self._paying.of_order(request.order_id)
         if payment is not None and payment.handle == request.handle:
             return _payment(payment)
-        bill = await self._orders.bill(request.order_id)
+        bill = _bill(request) or await self._orders.bill(request.order_id)
         return _payment(await self._paying.pay(bill, request.handle, new_id("payment")))
+
+
+def _bill(request: pb.PayOrderRequest) -> Bill | None:
+    """Return what orders tell is to be paid; that the order still waits is found by holding it."""
+    if not request.HasField("bill"):
+        return None
+    told = request.bill
+    return Bill(request.order_id, told.user_id, "pending", told.amount, told.currency)
 
 
 def _may_see(principal: Principal, payment: Payment) -> bool:

@@ -12,7 +12,7 @@ from prodkit.data.database import Transaction
 from prodkit.data.unit_of_work import UnitOfWork, Work as GenericWork
 from prodkit.messaging.event import Event
 
-from ...asking import Ask
+from ...asking import Ask, Tell
 from ..domain.money import Money
 from ..domain.order import Line, Order, PaymentStatus, Status
 
@@ -61,11 +61,23 @@ class PaymentState:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What is to be paid for an order, and by whom; it never changes."""
+
+    user_id: str
+    amount: str
+    currency: str
+
+
 class Payments(Protocol):
     """Charging for orders."""
 
-    async def pay(self, order_id: str, handle: str) -> PaymentState:
-        """Pay with a prepared means; repeating it is the same payment."""
+    async def pay(self, order_id: str, handle: str, bill: Bill | None) -> PaymentState:
+        """Pay with a prepared means; repeating it is the same payment.
+
+        Without `bill`, payments asks for it, and whether the order still waits.
+        """
 
 
 class Orders(Protocol):
@@ -106,6 +118,9 @@ class Orders(Protocol):
         while_in: Status = Status.PENDING,
     ) -> Order | None:
         """Record how the payment stands; None where the order is in another state."""
+
+    async def hold(self, tell: Tell, order_id: str, payment_id: str, now: datetime) -> Order | None:
+        """Record that a pending order is being paid; None where it is held so, or not pending."""
 
     async def unpaid_since(self, ask: Ask, limit: datetime, size: int) -> list[str]:
         """Return the ids of pending orders older than `limit` that no payment is under way for."""
