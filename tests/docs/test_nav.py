@@ -97,10 +97,10 @@ def test_a_table_whose_last_column_is_prose_is_marked_for_phones():
 
 #: What only others of its package use.
 INTERNAL = {
-    "data": "batch detached owner_files saga_driver saga_steps saga_store saga_table tasks",
-    "messaging": "outbox_bell outbox_leases",
+    "data": "batch detached owner_files revisions tasks",
+    "messaging": "outbox_bell outbox_leases outbox_statements",
     "security": "",
-    "service": "",
+    "service": "mistyped",
 }
 
 
