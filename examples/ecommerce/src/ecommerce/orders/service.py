@@ -65,7 +65,13 @@ def build(runtime: Runtime) -> Service:
         pricing=Pricing(SqlDiscounts(kit.database).share),
         now=now,
     )
-    steps = CheckoutSteps(catalog=catalog, payments=payments, fulfilment=fulfilment)
+    steps = CheckoutSteps(
+        catalog=catalog,
+        payments=payments,
+        fulfilment=fulfilment,
+        sure=timedelta(seconds=settings.reservation_lifetime / 2),
+        now=now,
+    )
     runner = kit.sagas(steps.saga)
     cart = Cart(database=kit.database, units=kit.units, carts=SqlCarts(), catalog=catalog)
     servicer = OrderServicer(

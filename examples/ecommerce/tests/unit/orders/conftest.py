@@ -1,7 +1,7 @@
 """Orders with a catalog, accounts and payments in memory, on a clock that the test moves."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -39,13 +39,14 @@ class FakeCatalog:
             "tea": Product("tea", "Tea", Money.of("7.25", "USD")),
             "cup": Product("cup", "Cup", Money.of("9.00", "EUR")),
         }
-        self.holds, self.asked, self.errors = {}, [], []
+        self.holds, self.asked, self.errors, self.reserved = {}, [], [], 0
 
     async def products(self, ids):
         self.asked.append(list(ids))
         return {id_: self.known[id_] for id_ in ids if id_ in self.known}
 
     async def reserve(self, order_id, lines):
+        self.reserved += 1
         self._fail()
         if self.holds.get(order_id) == "released":
             raise FailedPreconditionError("released", reason="RESERVATION_RELEASED")
@@ -123,7 +124,11 @@ class World:
     def start(self):
         """Begin a process."""
         steps = CheckoutSteps(
-            catalog=self.catalog, payments=self.payments, fulfilment=self.fulfilment
+            catalog=self.catalog,
+            payments=self.payments,
+            fulfilment=self.fulfilment,
+            sure=timedelta(seconds=450),
+            now=self.now,
         )
         self.runner = SagaRunner(self.database, [steps.saga], clock=self.clock)
         self.checkout = Checkout(

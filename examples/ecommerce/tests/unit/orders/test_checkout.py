@@ -4,7 +4,7 @@ from prodkit.errors import FailedPreconditionError, UnavailableError
 
 from ecommerce.orders.application.checkout import DeclinedError
 from ecommerce.orders.application.ports import Bill
-from ecommerce.orders.domain.order import PaymentStatus, Status
+from ecommerce.orders.domain.order import Line, PaymentStatus, Status
 
 pytestmark = pytest.mark.anyio
 
@@ -105,8 +105,27 @@ async def test_an_order_that_cannot_be_paid_any_more_is_cancelled(world):
     assert (await world.get()).status is Status.CANCELLED
 
 
+@pytest.mark.parametrize(("age", "times"), [(449, 1), (450, 2)])
+async def test_stock_is_asked_for_again_only_where_it_may_be_gone(world, age, times):
+    await world.checkout.begin(world.wish(("tea", 1), ("mug", 2)), "means-1")
+    await world.clock.advance(age)
+    assert await world.checkout.finish("order-1") == ("paid", "")
+    assert world.catalog.reserved == times
+    assert (world.payments.bills == [None]) == (times == 2)
+
+
+async def test_what_is_asked_for_again_is_what_was_held(world):
+    await world.checkout.begin(world.wish(("tea", 1), ("mug", 2), ("tea", 3)), "means-1")
+    held = world.catalog.holds.pop("order-1")
+    world.payments.answers = ["pending"]
+    await world.clock.advance(450)
+    await world.checkout.finish("order-1")
+    assert world.catalog.holds == {"order-1": held} == {"order-1": [Line("mug", 2), Line("tea", 4)]}
+
+
 async def test_a_reservation_that_is_gone_cancels_before_anything_is_paid(world):
     await world.checkout.begin(world.wish(), "means-1")
+    await world.clock.advance(450)
     await world.catalog.release("order-1")
     with pytest.raises(DeclinedError):
         await world.checkout.finish("order-1")
@@ -127,6 +146,7 @@ async def test_without_stock_there_is_neither_order_nor_saga(world):
 async def test_a_process_that_dies_is_taken_over_by_the_next(world, place, effect):
     await world.checkout.begin(world.wish(), "means-1")
     owner = world.catalog if place == "reserve" else world.payments
+    await world.clock.advance(450)
     whole = getattr(owner, place)
 
     async def dying(*arguments):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
 
 from prodkit.data.saga import CompensateError, Saga, SagaRunner, SagaStatus, Step, StepRun
 from prodkit.errors import FailedPreconditionError, UnavailableError
 
 from ..domain.order import Line, Order, PaymentStatus, Status
 from .fulfilment import Fulfilment
-from .placing import Placing, Wish, merged
+from .placing import Placing, Wish
 from .ports import Bill, Catalog, Payments, Work
 
 #: Seconds until a payment that is under way is looked at again; the order itself does not wait for
@@ -24,26 +27,48 @@ class DeclinedError(FailedPreconditionError):
 
 
 class CheckoutSteps:
-    """What the saga does, and undoes. The payment confirms the order when it is captured."""
+    """What the saga does, and undoes. The payment confirms the order when it is captured.
 
-    def __init__(self, *, catalog: Catalog, payments: Payments, fulfilment: Fulfilment) -> None:
+    The stock was reserved before the saga was written, and is held for `sure` at least: who comes
+    to the payment later than that, after an outage, asks for it again before money is taken.
+    """
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        payments: Payments,
+        fulfilment: Fulfilment,
+        sure: timedelta,
+        now: Callable[[], datetime],
+    ) -> None:
         self._catalog = catalog
         self._payments = payments
         self._fulfilment = fulfilment
-        self.saga = Saga(
-            "checkout",
-            Step("reserve", self._reserve, self._cancel, timeout=5.0),
-            Step("pay", self._pay, timeout=10.0, attempts=250, wait_initial=0.5, wait_max=15.0),
+        self._sure = sure
+        self._now = now
+        pay = Step(
+            "pay",
+            self._pay,
+            self._cancel,
+            timeout=10.0,
+            attempts=250,
+            compensate_attempts=20,
+            wait_initial=0.5,
+            wait_max=15.0,
         )
-
-    async def _reserve(self, run: StepRun) -> None:
-        """Make sure of the stock: it was reserved before the saga was written."""
-        lines = [Line(line["product_id"], line["quantity"]) for line in run.state["lines"]]
-        await self._catalog.reserve(run.state["order_id"], lines)
+        self.saga = Saga("checkout", pay)
 
     async def _pay(self, run: StepRun) -> None:
         order_id = run.state["order_id"]
-        payment = await self._payments.pay(order_id, run.state["handle"], _bill(run))
+        if run.attempt > 1:
+            bill = None  # payments knows it, or asks how the order stands by now
+        elif self._now() - datetime.fromisoformat(run.state["placed_at"]) < self._sure:
+            bill = Bill(**run.state["bill"])
+        else:
+            bill = None
+            await self._catalog.reserve(order_id, [Line(**line) for line in run.state["lines"]])
+        payment = await self._payments.pay(order_id, run.state["handle"], bill)
         if payment.status == "captured":
             order = await self._fulfilment.get(order_id)
             if order.status is Status.CANCELLED:
@@ -69,10 +94,17 @@ class CheckoutSteps:
                 raise
 
 
-def _bill(run: StepRun) -> Bill | None:
-    """Return what is to be paid; later than at first, payments looks how the order stands too."""
-    carried = run.state.get("bill")
-    return Bill(**carried) if carried and run.attempt == 1 else None
+def _opening(order: Order, handle: str) -> dict[str, Any]:
+    """Return the state in which the saga of an order begins."""
+    total = order.totals.total
+    bill = Bill(order.user_id, str(total), total.currency)
+    return {
+        "order_id": order.id,
+        "handle": handle,
+        "lines": [asdict(Line(item.product_id, item.quantity)) for item in order.items],
+        "bill": asdict(bill),
+        "placed_at": order.created_at.isoformat(),
+    }
 
 
 class Checkout:
@@ -88,16 +120,10 @@ class Checkout:
 
     async def begin(self, wish: Wish, handle: str) -> Order:
         """Place the order and begin its saga, in one transaction."""
-        lines = [
-            {"product_id": line.product_id, "quantity": line.quantity}
-            for line in merged(wish.lines)
-        ]
-        state = {"order_id": wish.order_id, "handle": handle, "lines": lines}
 
         async def ending(work: Work, order: Order) -> None:
-            total = order.totals.total
-            bill = asdict(Bill(order.user_id, str(total), total.currency))
-            await self._runner.begin(work.tx, self._steps.saga, order.id, {**state, "bill": bill})
+            state = _opening(order, handle)
+            await self._runner.begin(work.tx, self._steps.saga, order.id, state)
 
         return await self._placing.place(wish, ending)
 
