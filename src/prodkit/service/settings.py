@@ -111,7 +111,8 @@ def load_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
 
     Defaults < `<config_dir>/default.yaml` < `<config_dir>/<environment>.yaml` < environment
     variables (`<PREFIX>PORT`, `<PREFIX>DATABASE__URL` for nested ones). A variable that is nearly
-    one of these is refused as a slip. Call it first: before anything listens.
+    one of these is refused as a slip, and so is a folder of another name than the default that is
+    not there. Call it first: before anything listens.
     """
     try:
         return read_settings(cls, config_dir=config_dir)
@@ -123,7 +124,10 @@ def load_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
 
 def read_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
     """Return the settings as `load_settings` does; raise SettingsError where it would exit."""
-    layers = _layers(cls, Path(config_dir))
+    directory = Path(config_dir)
+    if directory != Path("config") and not directory.is_dir():
+        raise SettingsError([f"config_dir: there is no folder {directory}"])
+    layers = _layers(cls, directory)
     merged = reduce(_merge, (layer.values for layer in layers))
     slips = mistyped(cls.model_config.get("env_prefix", ""), cls.model_fields, os.environ)
     try:

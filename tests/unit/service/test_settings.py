@@ -71,8 +71,15 @@ def test_the_default_file_may_choose_the_environment(config):
     assert read_settings(ShopSettings, config_dir=directory).port == 7
 
 
-def test_no_files_are_no_fault(tmp_path):
-    assert read_settings(ShopSettings, config_dir=tmp_path / "none").port == 8080
+def test_no_files_are_no_fault(tmp_path, monkeypatch):
+    assert read_settings(ShopSettings, config_dir=tmp_path).port == 8080
+    monkeypatch.chdir(tmp_path)
+    assert read_settings(ShopSettings).port == 8080
+
+
+def test_a_folder_that_is_named_and_not_there_is_a_fault(tmp_path):
+    with pytest.raises(SettingsError, match="there is no folder .*/none"):
+        read_settings(ShopSettings, config_dir=tmp_path / "none")
 
 
 def test_built_directly_it_reads_no_environment(monkeypatch):
