@@ -19,6 +19,7 @@ from prodkit.messaging.inbox import Inbox
 from prodkit.messaging.outbox import Outbox
 from prodkit.messaging.relay import OutboxRelay
 from prodkit.pipeline import Middleware, Pipeline
+from prodkit.policies.deadline import Deadline
 from prodkit.security.authorization import Authenticate
 from prodkit.security.credentials import ServiceCredentials
 from prodkit.security.revocations import RevocationList, Revoked
@@ -41,6 +42,8 @@ from .schema import Schema
 
 #: Seconds that users are asked for, by a service that starts: they may be starting too.
 FIRST_WAIT, LATER_WAIT = 45.0, 5.0
+#: Seconds that the handling of one event may take; then it is tried again later.
+EVENT_DEADLINE = 10.0
 
 
 class Kit:
@@ -86,7 +89,7 @@ class Kit:
             self.runtime.engines.broker,
             self.name,
             handlers,
-            pipeline=self.pipeline(),
+            pipeline=self.pipeline(Deadline(EVENT_DEADLINE)),
             ordered=True,
             # Some six minutes of trying: neighbours restart in less.
             max_attempts=12,

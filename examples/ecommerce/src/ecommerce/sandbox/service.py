@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx2
 from prodkit.data.database import Database
 from prodkit.service.component import Component
+from prodkit.service.health import Check
 from prodkit.service.service import Service
 from prodkit.service.workers import Worker
 from prodkit.transports.http_server import HttpServer
@@ -46,4 +47,5 @@ def build(settings: Settings, *workers: Component) -> Service:
             Worker("transfers", provider.settle_transfers, interval=0.5),
             *workers,
         ],
+        checks=[Check("database", database.ping)],
     )
