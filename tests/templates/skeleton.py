@@ -7,17 +7,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 
 from prodkit.contract.compile import compile_contracts
 from prodkit.scaffold.answers import CHOICES, Answers
-from prodkit.scaffold.render import _environment, render
+from prodkit.scaffold.render import render
 
 ROOT = Path(__file__).parents[2]
-#: Many projects are made of the same templates: each is read once.
-_environment().from_string = cache(_environment().from_string)  # type: ignore[method-assign]
 #: Names as short and as long as they may be: lines must stay laid out.
 SHORT, LONG = "a", "a-name-that-is-just-as-long-as-is-allowe"
 Options = dict[str, object]

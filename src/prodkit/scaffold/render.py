@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from prodkit.scaffold.platform import TemplateError
 from prodkit.scaffold.record import LOCK, RECORD, lock_text, record_text
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,16 @@ def _rendered(entry: Entry, text: str) -> str:
     from jinja2 import TemplateError as JinjaError
 
     try:
-        return _environment().from_string(text).render(entry.context)
+        return _template(text).render(entry.context)
     except JinjaError as error:
         line = getattr(error, "lineno", None)
         where = f"{entry.source}:{line}" if line else str(entry.source)
         raise TemplateError(f"{where}: {error.message}") from error
+
+
+@lru_cache(maxsize=1024)  # compiling is most of the work, and services are made of the same
+def _template(text: str) -> Template:
+    return _environment().from_string(text)
 
 
 @cache

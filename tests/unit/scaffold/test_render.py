@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from jinja2 import Environment
 
 sys.path.insert(0, str(Path(__file__).parent))
 from planting import PLATFORM, SERVICE, plant
@@ -121,3 +122,20 @@ def test_the_same_answers_make_the_same_files(tmp_path):
     root = plant(tmp_path, PLATFORM)
     answers = Answers(name="shop", template="ecommerce")
     assert render(answers, root=root) == render(answers, root=root)
+
+
+def test_a_template_is_compiled_once_and_again_when_it_changed(tmp_path, monkeypatch):
+    compiled = []
+    compile_ = Environment.compile
+
+    def counting(self, source, *args, **options):
+        compiled.append(source)
+        return compile_(self, source, *args, **options)
+
+    monkeypatch.setattr(Environment, "compile", counting)
+    template = {"service/base/src/__service__.jinja": f"{tmp_path} {{{{ service }}}}"}
+    answers = Answers(name="my-shop", services=("a", "b"))
+    for _ in range(2):
+        assert texts(plant(tmp_path, template), answers)["src/b"] == f"{tmp_path} b"
+    assert len(compiled) == 1
+    assert texts(plant(tmp_path, {next(iter(template)): "new"}), answers)["src/b"] == "new"
