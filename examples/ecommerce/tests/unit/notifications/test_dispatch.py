@@ -6,6 +6,7 @@ from prodkit.call import Kind, current_call
 from prodkit.errors import UnavailableError
 from prodkit.messaging.event import Event
 from prodkit.pipeline import Pipeline
+from shop_doubles import counted
 
 from ecommerce.notifications.dispatch import (
     LEASE,
@@ -46,6 +47,14 @@ async def test_sends_what_is_due_once(shop, tell, mail):
     [row] = await shop.rows()
     assert (row["status"], row["attempts"]) == ("sent", 1)
     assert row["sent_at"]
+
+
+async def test_a_mail_is_three_statements(shop, tell):
+    await tell()
+    with counted(shop.database) as statements:
+        await shop.dispatcher().send_due()
+    kinds = [each.split()[0] for each in statements if not each.startswith("BEGIN")]
+    assert kinds == ["SELECT", "UPDATE", "UPDATE"]
 
 
 async def test_sends_all_of_many(shop, tell, mail):

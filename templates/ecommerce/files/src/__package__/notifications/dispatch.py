@@ -50,6 +50,8 @@ class Dispatcher:
         """Try each due notification once, oldest first."""
         while due := await self._take():
             await asyncio.gather(*(self._try(row) for row in due))
+            if len(due) < self._parallel:
+                return  # those were the last; who adds one wakes us
 
     async def _take(self) -> list[RowMapping]:
         """Take some due notifications: until the lease ends, nobody else sends them."""
