@@ -132,8 +132,8 @@ async def test_orders_are_counted_as_they_are_placed(shop):
     assert shop.registry.get_sample_value("ecommerce_orders_total", labels) == 0
 
 
-def checkout_request():
-    return pb.CheckoutRequest(shipping_address=ADDRESS, payment_method="credit_card")
+def checkout_request(**fields):
+    return pb.CheckoutRequest(shipping_address=ADDRESS, payment_method="credit_card", **fields)
 
 
 async def test_checkout_pays_for_the_cart_and_empties_it(shop):
@@ -159,6 +159,23 @@ async def test_what_is_put_into_the_cart_during_a_checkout_stays(shop, world, mo
         answer = await shop.servicer.Checkout(checkout_request(), None)
     assert {item.product_id: item.quantity for item in answer.order.items} == {"mug": 2, "tea": 1}
     assert await shop.cart.lines("user-1") == [Line("tea", 4)]
+
+
+async def test_a_checkout_without_a_key_looks_for_no_earlier_one(shop, world, monkeypatch):
+    looked, find = [], world.placing.find
+
+    async def looking(wish):
+        looked.append(wish.order_id)
+        return await find(wish)
+
+    monkeypatch.setattr(world.placing, "find", looking)
+    with calling("user-1"):
+        request = checkout_request(items=[pb.OrderLine(product_id="mug", quantity=1)])
+        await shop.servicer.Checkout(request, None)
+        assert looked == []
+        with under(FakeClaim()):
+            await shop.servicer.Checkout(request, None)
+    assert looked == ["order-" + "c" * 20]
 
 
 async def test_a_checkout_repeated_under_its_key_takes_up_the_same_order(shop, world):

@@ -84,7 +84,8 @@ class OrderServicer(rpc.OrderServiceServicer):
             shipping_method=request.shipping_method or "standard",
             discount_code=request.discount_code,
         )
-        if await self._placing.find(wish) is None:
+        # Without a key the id is new: nobody has begun this one before.
+        if current_claim() is None or await self._placing.find(wish) is None:
             handle = await self._payments.prepare(
                 user, request.payment_method, request.payment_details
             )
