@@ -17,7 +17,9 @@ def plant(root: Path, files: Mapping[str, str]) -> Path:
 
 #: One that uses all that there is.
 SERVICE = {
-    "project/base/pyproject.toml.jinja": 'name = "{{ name }}"\nneeds = "{{ requirement("http") }}"\n',
+    "project/base/pyproject.toml.jinja": (
+        'name = "{{ name }}"\nneeds = "{{ requirement("http") }}"\n'
+    ),
     "project/base/src/__package__/__init__.py": '"""It."""\n',
     "project/deploy/Dockerfile": "FROM python\n",
     "service/base/src/__package__/__service__/__init__.py": "",
