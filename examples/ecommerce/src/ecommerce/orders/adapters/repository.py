@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -11,22 +10,12 @@ from typing import Any
 from prodkit.data.database import Database, Transaction
 from prodkit.data.pagination import page
 from prodkit.errors import FieldViolation, InvalidArgumentError
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, func, insert, or_, select, tuple_, update
 
 from ...asking import Ask, Tell
 from ..application.ports import Work
-from ..domain.money import Money
-from ..domain.order import (
-    BEFORE,
-    IDLE,
-    Address,
-    Item,
-    Line,
-    Order,
-    PaymentStatus,
-    Status,
-    Totals,
-)
+from ..domain.order import BEFORE, IDLE, Line, Order, PaymentStatus, Status
+from .rows import order_of, row_of
 from .tables import carts, discounts, orders
 
 _IDLE = orders.c.payment_status.in_([status.value for status in IDLE])
@@ -37,13 +26,13 @@ class SqlOrders:
 
     async def add(self, work: Work, order: Order) -> None:
         """Keep a new order."""
-        await work.execute(insert(orders).values(_row(order)))
+        await work.execute(insert(orders).values(row_of(order)))
 
     async def get(self, ask: Ask, order_id: str) -> Order | None:
         """Return one order."""
         found = await ask(select(orders).where(orders.c.id == order_id))
         row = found.mappings().one_or_none()
-        return None if row is None else _order(row)
+        return None if row is None else order_of(row)
 
     async def page(
         self, tx: Transaction, user_id: str, *, size: int, cursor: str
@@ -52,7 +41,7 @@ class SqlOrders:
         mine = select(orders).where(orders.c.user_id == user_id)
         newest = orders.c.created_at, orders.c.id
         found = await page(tx, mine, *newest, size=size, cursor=cursor, descending=True)
-        return [_order(row._mapping) for row in found.rows], found.next_cursor  # noqa: SLF001 - SQLAlchemy's public name
+        return [order_of(row._mapping) for row in found.rows], found.next_cursor  # noqa: SLF001 - SQLAlchemy's public name
 
     async def move(
         self,
@@ -144,7 +133,7 @@ class SqlOrders:
             .returning(orders)
         )
         row = found.mappings().one_or_none()
-        return None if row is None else _order(row)
+        return None if row is None else order_of(row)
 
 
 class SqlCarts:
@@ -210,65 +199,3 @@ class SqlDiscounts:
                 "the discount code is not known", reason="UNKNOWN_CODE", violations=[violation]
             )
         return Decimal(share)
-
-
-def _row(order: Order) -> dict[str, Any]:
-    totals = order.totals
-    return {
-        "id": order.id,
-        "user_id": order.user_id,
-        "status": order.status.value,
-        "payment_status": order.payment_status.value,
-        "payment_id": order.payment_id,
-        "reason": order.reason,
-        "version": order.version,
-        "created_at": order.created_at.isoformat(),
-        "updated_at": order.updated_at.isoformat(),
-        "agreed": {
-            "currency": totals.total.currency,
-            "subtotal": str(totals.subtotal),
-            "discount": str(totals.discount),
-            "shipping": str(totals.shipping),
-            "tax": str(totals.tax),
-            "shipping_method": order.shipping_method,
-            "address": asdict(order.address),
-            "items": [
-                {
-                    "product_id": item.product_id,
-                    "name": item.name,
-                    "quantity": item.quantity,
-                    "unit_price": str(item.unit_price),
-                }
-                for item in order.items
-            ],
-        },
-    }
-
-
-def _order(row: RowMapping) -> Order:
-    agreed = row["agreed"]
-    currency = agreed["currency"]
-
-    def money(amount: str) -> Money:
-        return Money.of(amount, currency)
-
-    return Order(
-        id=row["id"],
-        user_id=row["user_id"],
-        status=Status(row["status"]),
-        payment_status=PaymentStatus(row["payment_status"]),
-        payment_id=row["payment_id"],
-        reason=row["reason"],
-        version=row["version"],
-        created_at=datetime.fromisoformat(row["created_at"]),
-        updated_at=datetime.fromisoformat(row["updated_at"]),
-        shipping_method=agreed["shipping_method"],
-        address=Address(**agreed["address"]),
-        totals=Totals(
-            *(money(agreed[name]) for name in ("subtotal", "discount", "shipping", "tax"))
-        ),
-        items=tuple(
-            Item(i["product_id"], i["name"], i["quantity"], money(i["unit_price"]))
-            for i in agreed["items"]
-        ),
-    )

@@ -67,6 +67,7 @@ class CheckoutSteps:
             bill = Bill(**run.state["bill"])
         else:
             bill = None
+            # Where even this fails, the confirmation finds out, and the money goes back.
             await self._catalog.reserve(order_id, [Line(**line) for line in run.state["lines"]])
         payment = await self._payments.pay(order_id, run.state["handle"], bill)
         if payment.status == "captured":
