@@ -63,6 +63,7 @@ ELSEWHERE = {
     "scaffold/readiness/rules/*.py": "unit/scaffold/readiness/test_rules.py",
     "scaffold/rpc.py": "unit/cli/test_add.py",
     "service/component.py": "unit/service/test_lifecycle.py",
+    "service/layers.py": "unit/service/test_settings.py",
     "service/service.py": "integration/test_service_process.py",
     "stores/memory/breaker.py": "unit/stores/test_memory_breaker.py",
     "stores/memory/cache.py": "unit/stores/test_memory_cache.py",

@@ -100,7 +100,7 @@ INTERNAL = {
     "data": "batch detached owner_files revisions tasks",
     "messaging": "outbox_bell outbox_leases outbox_statements",
     "security": "",
-    "service": "mistyped",
+    "service": "layers mistyped",
 }
 
 

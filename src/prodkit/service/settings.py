@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import reduce
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from prodkit.service.layers import Layer, SettingsError, merge, read_layers
 from prodkit.service.mistyped import mistyped
+
+__all__ = ["ServiceSettings", "SettingsError", "is_loopback", "load_settings", "read_settings"]
 
 Environment = Literal["demo", "development", "test", "production"]
 S = TypeVar("S", bound="ServiceSettings")
@@ -71,41 +70,6 @@ class ServiceSettings(BaseSettings):
         return self
 
 
-class SettingsError(Exception):
-    """Settings that a service must not start with; `problems` has a line for each."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """Some values and where they stand; layers are kept from the weakest to the strongest."""
-
-    source: str
-    values: Mapping[str, Any]
-
-    def holds(self, path: Sequence[Any]) -> bool:
-        here: Any = self.values
-        for step in path:
-            try:
-                here = here[step]
-            except (KeyError, IndexError, TypeError):
-                return False
-        return True
-
-
-class _Environment(EnvSettingsSource):
-    """Environment variables; text that is no JSON where JSON is due is left to the validation."""
-
-    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-
-
 def load_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
     """Return the settings of this process, or print what is wrong with them and exit with 2.
 
@@ -127,8 +91,8 @@ def read_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
     directory = Path(config_dir)
     if directory != Path("config") and not directory.is_dir():
         raise SettingsError([f"config_dir: there is no folder {directory}"])
-    layers = _layers(cls, directory)
-    merged = reduce(_merge, (layer.values for layer in layers))
+    layers = read_layers(cls, directory, get_args(Environment))
+    merged = reduce(merge, (layer.values for layer in layers))
     slips = mistyped(cls.model_config.get("env_prefix", ""), cls.model_fields, os.environ)
     try:
         settings = cls(**merged)
@@ -140,47 +104,7 @@ def read_settings(cls: type[S], *, config_dir: str | Path = "config") -> S:
     return settings
 
 
-def _layers(cls: type[ServiceSettings], directory: Path) -> list[_Layer]:
-    environment = _Layer("the environment", _Environment(cls)())
-    default = _yaml(directory / "default.yaml")
-    chosen = str(
-        environment.values.get("environment")
-        or default.values.get("environment")
-        or cls.model_fields["environment"].default
-    )
-    if chosen not in get_args(Environment):  # it becomes a file name only when it is a known word
-        return [default, environment]
-    return [default, _yaml(directory / f"{chosen}.yaml"), environment]
-
-
-def _yaml(path: Path) -> _Layer:
-    try:
-        values = yaml.safe_load(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return _Layer(str(path), {})
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise SettingsError([f"{path}{line}: not YAML"]) from None
-    if values is None:
-        return _Layer(str(path), {})
-    if not isinstance(values, dict):
-        raise SettingsError([f"{path}: must be a mapping of keys to values"])
-    return _Layer(str(path), values)
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        here = merged.get(key)
-        if isinstance(here, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merge(here, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _problem(cls: type[ServiceSettings], layers: Sequence[_Layer], error: Any) -> str:
+def _problem(cls: type[ServiceSettings], layers: Sequence[Layer], error: Any) -> str:
     """One line: key, what is allowed, source; never the value, which may be a secret."""
     path, kind = error["loc"], error["type"]
     if not path:
@@ -216,7 +140,7 @@ def _suggestion(cls: type[BaseModel], path: Sequence[Any]) -> str:
     return f", did you mean {near[0]}?" if near else f"; known: {', '.join(model.model_fields)}"
 
 
-def _unfit_secrets(settings: ServiceSettings, layers: Sequence[_Layer]) -> list[str]:
+def _unfit_secrets(settings: ServiceSettings, layers: Sequence[Layer]) -> list[str]:
     """Find what production refuses: secrets left to their default, or written into a file."""
     *files, environment = layers
     problems = []
