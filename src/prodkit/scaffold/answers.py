@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from prodkit.errors import ConfigurationError
 from prodkit.scaffold.dependency import INDEX
 from prodkit.scaffold.names import names_of, service_of
+from prodkit.scaffold.reserved import check_service
 
 #: What may be answered; the first is the default.
 CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -127,6 +128,7 @@ def check_speaks(values: tuple[str, ...]) -> tuple[str, ...]:
 def _check_service(service: str) -> None:
     if service_of(service.replace("_", "-")) != service:
         raise ConfigurationError(f"a service is recorded by its package, not as {service!r}")
+    check_service(service)
 
 
 def _text(name: str, value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,11 +92,12 @@ def draw(answers: Answers, *, root: Path | None = None) -> Blueprint:
         entry for layer in _layers(root / "project", features) for entry in _files(layer, context)
     ]
     services = list(_service_files(root / "service", features, context))
+    own: tuple[Entry, ...] = ()
+    if answers.template != _SKELETON:
+        own = tuple(_files(root / answers.template / "files", context))
     _check_names(frame, services)
+    _check_names(own, [each for each in services if each.context["service"] in answers.services])
     skeleton = _unique((*frame, *services))
-    own = (
-        () if answers.template == _SKELETON else _files(root / answers.template / "files", context)
-    )
     whole = _unique((*_without(skeleton, platform, context), *own))
     return Blueprint(answers, frozenset(platform.answers), whole)
 
@@ -115,6 +116,7 @@ def _context(
         "package": names.package,
         "prefix": platform.prefix or names.prefix,
         "title": platform.title or names.title,
+        "api": platform.api,
         "services": list(_services(answers, platform)),
         "prodkit": requirement(answers.prodkit),
         "requirement": partial(requirement, answers.prodkit),
@@ -136,10 +138,11 @@ def _service_files(
             yield from _files(layer, {**context, "service": service})
 
 
-def _check_names(frame: list[Entry], services: list[Entry]) -> None:
+def _check_names(frame: Iterable[Entry], services: Iterable[Entry]) -> None:
     """Raise ConfigurationError for a service whose folder the project has for something else."""
-    taken = {parent.as_posix() for entry in frame for parent in Path(entry.output).parents}
-    taken |= {entry.output.removesuffix(".py") for entry in frame}
+    outputs = [entry.output for entry in frame]
+    taken = {parent.as_posix() for output in outputs for parent in Path(output).parents}
+    taken |= {output.removesuffix(".py") for output in outputs}
     for entry in services:
         if entry.home in taken:
             raise ConfigurationError(

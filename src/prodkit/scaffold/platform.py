@@ -24,6 +24,7 @@ class Platform:
 
     title: str = ""
     prefix: str = ""
+    api: str = ""
     answers: Mapping[str, object] = field(default_factory=dict)
     services: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
@@ -45,7 +46,7 @@ def read_platform(file: Path) -> Platform:
 
 
 def _platform(told: dict[str, object]) -> Platform:
-    _only(told, "title", "prefix", "answers", "project", "service", "services")
+    _only(told, "title", "prefix", "api", "answers", "project", "service", "services")
     answers, project = _table(told, "answers"), _table(told, "project")
     _only(answers, *_FIXABLE)
     _only(project, "without")
@@ -62,6 +63,7 @@ def _platform(told: dict[str, object]) -> Platform:
     return Platform(
         title=str(told.get("title", "")),
         prefix=str(told.get("prefix", "")),
+        api=str(told.get("api", "")),
         answers=answers,
         services=tuple(services),
         without=frozenset(left),

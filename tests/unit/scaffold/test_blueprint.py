@@ -126,6 +126,24 @@ def test_a_service_has_no_name_of_a_part_of_the_project(tmp_path, name):
     assert "src/my_shop/b/x.py" in outputs(root, services=("b",))
 
 
+def test_a_service_that_is_added_has_no_name_of_a_part_of_the_platform(tmp_path):
+    root = plant(tmp_path, {**PLATFORM, "ecommerce/files/src/__package__/sandbox/api.py": ""})
+    with pytest.raises(ConfigurationError, match=r"called sandbox: .* src/my_shop/sandbox$"):
+        outputs(root, template="ecommerce", services=("sandbox",))
+    with pytest.raises(ConfigurationError, match="called users: "):
+        outputs(root, template="ecommerce", services=("users",))
+
+
+def test_a_platform_says_what_the_paths_of_services_begin_with(tmp_path):
+    told = 'api = "/v1"\n' + PLATFORM["ecommerce/platform.toml"]
+    root = plant(tmp_path, {**PLATFORM, "ecommerce/platform.toml": told})
+    contexts = [
+        draw(Answers(name="a", template=template), root=root).entries[0].context
+        for template in ("service", "ecommerce")
+    ]
+    assert [context["api"] for context in contexts] == ["", "/v1"]
+
+
 def test_a_platforms_own_file_does_not_hide_the_skeletons(tmp_path):
     root = plant(tmp_path, {**PLATFORM, "ecommerce/files/pyproject.toml": ""})
     with pytest.raises(TemplateError, match=r"both make pyproject\.toml"):

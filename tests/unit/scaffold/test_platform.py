@@ -47,7 +47,7 @@ def test_what_no_service_of_the_platform_has_is_said_once(tmp_path):
     ("text", "said"),
     [
         ("title =", "TOMLDecodeError"),
-        ("colour = 1", "unknown: colour; known: answers, prefix, project"),
+        ("colour = 1", "unknown: colour; known: answers, api, prefix, project"),
         ("answers = 1", "answers must be a table"),
         ("[answers]\nname = 'x'", "unknown: name"),
         ("[project]\nwithout = 'x'", "without must be a list of strings"),
