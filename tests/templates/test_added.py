@@ -29,11 +29,34 @@ SPEAKS = [
 SLOW = [(speaks, state) for speaks in SPEAKS for state in ("none", "sqlite", "postgres")]
 
 
-class Grown:
+class Tool:
+    """Runs modules in a project as its Makefile does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *words: str) -> None:
+        """Run one, which must go well."""
+        done = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": "src"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def check_laid_out(self) -> None:
+        self.run("ruff", "format", "--check", "--diff", ".")
+        self.run("ruff", "check", ".")
+
+
+class Grown(Tool):
     """A project to which one of everything was added."""
 
     def __init__(self, folder: Path, speaks: tuple[str, ...], state: str) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.speaks = speaks
         tree.write(render(Answers(name="my-shop", speaks=speaks, state=state)), folder)
         update = prepare_service(folder, "stock")
@@ -50,27 +73,10 @@ class Grown:
         if "events" in self.speaks:
             prepare_event(self.folder, service, "item.sold").write()
 
-    def run(self, *words: str) -> None:
-        """Run a module as the project's Makefile does."""
-        done = subprocess.run(
-            [sys.executable, "-m", *words],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": "src"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
 
-    def check_laid_out(self) -> None:
-        self.run("ruff", "format", "--check", "--diff", ".")
-        self.run("ruff", "check", ".")
-
-
-def test_what_was_added_is_laid_out_and_passes_its_tests(tmp_path):
+def test_what_was_added_is_laid_out(tmp_path):
     grown = Grown(tmp_path / "my-shop", ("http", "grpc", "events"), "sqlite")
     grown.check_laid_out()
-    grown.run("pytest", "tests", "-k", "find_thing or item_sold")
     assert prepare_update(grown.folder).changes == ()
 
 
@@ -82,3 +88,32 @@ def test_every_combination_stays_clean_and_passes_all_its_tests(tmp_path, speaks
     grown.check_laid_out()
     grown.run("mypy")
     grown.run("pytest", "tests")
+
+
+def with_reviews(folder: Path) -> Tool:
+    """Return a shop of another name to which a service was added."""
+    tree.write(render(Answers(name="my-shop", template="ecommerce")), folder)
+    update = prepare_service(folder, "reviews")
+    assert update.conflicts == 0
+    update.write()
+    return Tool(folder)
+
+
+def test_a_service_that_is_added_to_the_shop_may_ask_which_tokens_ended(tmp_path):
+    """It asks when it starts: the shop would not."""
+    shop = with_reviews(tmp_path / "my-shop")
+    shop.check_laid_out()
+    contract = shop.folder / "src/my_shop/contract"
+    assert '"notifications", "reviews"]' in (contract / "users/v1/users.proto").read_text()
+    assert '"/api/v1/reviews/items"' in (contract / "reviews/v1/reviews.proto").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_shop_starts_with_a_service_that_is_added_and_passes_its_tests(tmp_path):
+    shop = with_reviews(tmp_path / "my-shop")
+    shop.run("prodkit.cli", "proto", "src/my_shop", "--root", "src")
+    shop.check_laid_out()
+    shop.run("mypy")
+    shop.run("pytest", "tests/reviews")
+    shop.run("pytest", "tests/unit", "-m", "not slow and not servers")

@@ -18,6 +18,7 @@ import httpx2
 import pytest
 from forks import Fork
 from prometheus_client.parser import text_string_to_metric_families
+from whole import running as running  # noqa: PLC0414 - added services take it from here
 
 ROOT = Path(__file__).parents[1]
 MESHES = ("local", "grpc")

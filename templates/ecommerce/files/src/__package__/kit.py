@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import ModuleType
 
 import httpx2
+from prodkit.call import Call
 from prodkit.contract import Contract
 from prodkit.data.saga import Saga, SagaRunner
 from prodkit.data.unit_of_work import UnitOfWork, Work
@@ -133,6 +134,11 @@ class Kit:
             authenticate=Authenticate(self.runtime.verifier(), revocations=revocations),
             idempotency=SqlIdempotencyStore(self.database.writer),
             secret=self.settings.idempotency_secret.get_secret_value().encode(),
+            scopes={
+                name: by_operation
+                for name, method in described.methods.items()
+                if method.access.public
+            },
             lease=self.settings.lease,
             rates=self.runtime.engines.rates,
         )
@@ -194,3 +200,8 @@ class Client:
     async def stop(self, grace: float) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def by_operation(call: Call) -> str:
+    """Say whose the idempotency key of a public method is: nobody is known, it is everybody's."""
+    return call.operation
