@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from prodkit.errors import ConfigurationError
-from prodkit.scaffold.dependency import INDEX
+from prodkit.scaffold.dependency import INDEX, check_place
 from prodkit.scaffold.names import names_of, service_of
 from prodkit.scaffold.reserved import check_service
 
@@ -44,6 +44,7 @@ class Answers:
 
     def __post_init__(self) -> None:
         names = names_of(self.name)
+        check_place(self.prodkit)
         for option in sorted(ONE_OF):
             check_choice(option, getattr(self, option))
         object.__setattr__(self, "speaks", check_speaks(self.speaks))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -13,6 +14,8 @@ from prodkit.errors import ConfigurationError
 INDEX = "prodkit-services"
 _ALLOWED = f"{INDEX}, a wheel, a folder of prodkit's source, or a git URL"
 _SCHEMES = ("https", "http", "ssh", "git", "file")
+#: What RFC 3986 lets stand in a URL: none of it ends a string of TOML, or is a field to hatchling.
+_URL = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 
 
 def located(spec: str) -> str:
@@ -24,10 +27,19 @@ def located(spec: str) -> str:
         return spec
     if re.fullmatch(r"[\w.-]+@[\w.-]+:[^/].*", spec):  # as git writes it: git@host:path
         user, _, path = spec.partition(":")
-        return f"git+ssh://{user}/{path}"
+        return _url(f"git+ssh://{user}/{path}")
     if "://" in spec:
         return _url(spec)
-    return _path(Path(spec).expanduser())
+    return _path(Path(os.path.expanduser(spec)))
+
+
+def check_place(place: str) -> None:
+    """Raise ConfigurationError for what `located` never returns: it goes into pyproject.toml."""
+    if place != INDEX and not ("://" in place and _URL.fullmatch(place)):
+        raise ConfigurationError(
+            f"prodkit is {INDEX}, or a URL of letters, digits and -._~:/?#[]@!$&'()*+,;=, all else"
+            f" percent-encoded, not {place!r}"
+        )
 
 
 def requirement(place: str, extras: str = "") -> str:
@@ -50,7 +62,14 @@ def _url(spec: str) -> str:
     if secret is not None:
         raise ConfigurationError("--prodkit must hold no password: it is written into the project")
     tool, _, scheme = parts.scheme.rpartition("+")
-    if re.search(r'[\s"\\]', spec) or scheme not in _SCHEMES or tool not in ("", "git"):
+    if parts.username not in (None, "git") and scheme in ("http", "https"):
+        raise ConfigurationError("--prodkit must hold no token: it is written into the project")
+    if not _URL.fullmatch(spec):
+        raise ConfigurationError(
+            f"--prodkit: {spec!r} is no URL: write what is no letter, digit or sign of URLs as"
+            " percent and two digits, a space as %20"
+        )
+    if scheme not in _SCHEMES or tool not in ("", "git"):
         raise ConfigurationError(f"--prodkit is {_ALLOWED}, not {spec!r}")
     if tool == "git" or parts.path.endswith((".whl", ".tar.gz")):
         return spec

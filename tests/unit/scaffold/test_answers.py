@@ -35,6 +35,8 @@ def test_what_is_spoken_has_one_order():
         ("speaks", (), "speaks is one or more of http, grpc, events, not nothing"),
         ("speaks", ("http", "soap"), "not 'soap'"),
         ("broker", "rabbitmq", "broker rabbitmq is for events, and speaks is http"),
+        ("prodkit", 'https://a/"]\nx = ["', "percent-encoded"),
+        ("prodkit", "../prodkit_services-1-py3-none-any.whl", "percent-encoded"),
         ("services", ("a", "a"), "two services have one name"),
         ("services", ("a-b",), "recorded by its package, not as 'a-b'"),
         ("services", ("class",), "'class' is no name of a service: it is a keyword"),
