@@ -116,4 +116,3 @@ def test_the_shop_starts_with_a_service_that_is_added_and_passes_its_tests(tmp_p
     shop.check_laid_out()
     shop.run("mypy")
     shop.run("pytest", "tests/reviews")
-    shop.run("pytest", "tests/unit", "-m", "not slow and not servers")
