@@ -39,6 +39,8 @@ def carry_out(update: Update, title: str, *, dry_run: bool) -> None:
         fail(
             1, "conflicts: resolve them, then commit" if not dry_run else "there would be conflicts"
         )
+    if not dry_run and any(change.path.endswith(".proto") for change in update.changes):
+        typer.echo("next: make proto test")  # lint compares what is compiled with the contracts
 
 
 def _counted(update: Update) -> str:

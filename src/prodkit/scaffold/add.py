@@ -57,6 +57,11 @@ def speaks_of(project: Project, *, root: Path | None = None) -> tuple[str, ...]:
     return platform_of(answers.template, root=root).settle(answers).speaks
 
 
+def how_to_speak(what: str) -> str:
+    """Return what to do where a project does not speak `what`."""
+    return f'add "{what}" to speaks in .prodkit.toml, and run `prodkit update`'
+
+
 def _check_free(project: Project, service: str) -> None:
     """Raise ConfigurationError where something else goes by the name of a service."""
     if (project.folder / JOURNAL).exists():

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from prodkit.errors import ConfigurationError
-from prodkit.scaffold.add import open_current, speaks_of
+from prodkit.scaffold.add import how_to_speak, open_current, speaks_of
 from prodkit.scaffold.additions import Additions
 from prodkit.scaffold.event_table import with_entry
 from prodkit.scaffold.insertion import PlaceError, with_import
@@ -31,7 +31,9 @@ def prepare_event(folder: Path, service: str, name: str, *, root: Path | None = 
             f" in parts joined by dots, {_LONGEST} at most, as item.sold"
         )
     if "events" not in speaks_of(project, root=root):
-        raise ConfigurationError(f"{project.answers.name} does not speak events")
+        raise ConfigurationError(
+            f"{project.answers.name} does not speak events: {how_to_speak('events')}"
+        )
     table, entries = sources.table()
     last = list(entries.values())[-1]
     function = f"on_{name.replace('.', '_')}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prodkit.errors import ConfigurationError
-from prodkit.scaffold.add import open_current, services_of, speaks_of
+from prodkit.scaffold.add import how_to_speak, open_current, services_of, speaks_of
 from prodkit.scaffold.additions import Additions
 from prodkit.scaffold.insertion import with_method
 from prodkit.scaffold.layout import imported, laid_out
@@ -67,7 +67,9 @@ def prepare_rpc(
     _check(method, route, speaks)
     fields = (route.variables if route else ()) or ("id",)
     if "grpc" not in speaks:
-        raise ConfigurationError(f"{project.answers.name} has no contract: it does not speak grpc")
+        raise ConfigurationError(
+            f"{project.answers.name} does not speak grpc: {how_to_speak('grpc')}"
+        )
     contract = sources.contract()
     if route is not None:
         _check_route(sources, route)
@@ -102,7 +104,9 @@ def _check(method: str, route: Route | None, speaks: tuple[str, ...]) -> None:
             " and digits, 40 at most, as GetItem"
         )
     if route is not None and "http" not in speaks:
-        raise ConfigurationError("this project does not speak http: its methods have no paths")
+        raise ConfigurationError(
+            f"this project does not speak http, its methods have no paths: {how_to_speak('http')}"
+        )
 
 
 def _check_route(sources: Sources, route: Route) -> None:

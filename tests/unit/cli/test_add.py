@@ -158,6 +158,13 @@ def test_what_a_project_does_not_speak_is_not_added(shop, add, speaks, words, sa
     shop.new(commits=False, speaks=speaks)
     [line] = add(*words, code=2)
     assert said in line
+    assert f'add "{said.split()[-1]}" to speaks in .prodkit.toml' in line
+
+
+def test_a_service_with_a_contract_says_that_it_is_to_be_compiled(shop, add):
+    fill(shop.root, {"service/grpc/src/__package__/__service__.proto": PROTO})
+    assert add("service", "stock", "--dry-run")[-1].endswith("nothing is written")
+    assert add("service", "stock")[-1] == "next: make proto test"
 
 
 @pytest.mark.parametrize(
