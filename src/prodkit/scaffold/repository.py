@@ -22,6 +22,12 @@ _ELSEWHERE = frozenset(
         "GIT_WORK_TREE",
     }
 )
+#: No hook runs, whoever it is of, and what is committed is what was generated, byte for byte.
+_PLAINLY = (
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.autocrlf=false"),
+    *("-c", "core.safecrlf=false"),
+)
 _IDENTITY = ("-c", "user.name=prodkit", "-c", "user.email=prodkit@localhost")
 
 
@@ -65,7 +71,7 @@ def _known(folder: Path) -> bool:
 
 
 def _do(folder: Path, *arguments: str) -> None:
-    done = git(folder, *arguments)
+    done = git(folder, *_PLAINLY, *arguments)
     if done.returncode:
         said = " ".join(done.stderr.decode(errors="replace").split())
         raise GitError(f"git {' '.join(arguments)} in {folder}: {said}")

@@ -54,12 +54,20 @@ def test_who_told_git_no_name_gets_ours(project, home):
 def test_nothing_is_asked_and_no_hook_is_run(project, home):
     hooks = project.parent / "hooks"
     hooks.mkdir()
-    (hooks / "pre-commit").write_text("#!/bin/sh\nexit 1\n")
-    (hooks / "pre-commit").chmod(0o755)
+    for hook in ("pre-commit", "prepare-commit-msg", "reference-transaction"):
+        (hooks / hook).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / hook).chmod(0o755)
     home.write_text(
         f"[core]\nhooksPath = {hooks}\n[commit]\ngpgSign = true\n[user]\nsigningKey = none\n"
     )
     assert begin(project, "new") == ""
+
+
+def test_files_are_kept_byte_for_byte_whatever_git_makes_of_line_ends(project, home):
+    home.write_text("[core]\nautocrlf = true\nsafecrlf = true\n")
+    (project / "a").write_bytes(b"one\ntwo\r\n")
+    assert begin(project, "new") == ""
+    assert said(project, "cat-file", "-s", "HEAD:a") == "9"
 
 
 def test_a_repository_that_is_there_is_left_alone(project):
