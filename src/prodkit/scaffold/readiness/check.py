@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import errno
 import io
+import stat
 import sys
 import tokenize
 import warnings
@@ -81,13 +83,16 @@ class _Reader:
             self._fail(path, error.line, str(error))
         except OSError as error:
             self._fail(path, 0, error.strerror or str(error))
-        except (ValueError, tokenize.TokenError) as error:  # bytes that are no text, or nulls
+        except (ValueError, LookupError, tokenize.TokenError) as error:  # bytes that are no text
             self._fail(path, 0, str(error))
         except (RecursionError, MemoryError):
             self._fail(path, 0, "nested too deeply")
 
     def _take(self, path: str) -> str:
-        data = (self._root / path).read_bytes()
+        file = self._root / path
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")  # a pipe would never end
+        data = file.read_bytes()
         if path.endswith(".py"):
             encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
             text = data.decode(encoding)

@@ -19,8 +19,8 @@ _SETTINGS = ("default", "demo", "development", "test", "production")
 def files_of(root: Path, exclude: Sequence[str] = ()) -> list[str]:
     """Return the paths below `root`, sorted; raise ConfigurationError where there is nothing.
 
-    Left out: tests, generated modules, environments, hidden folders, links to folders, and what
-    matches a pattern of `exclude` (a path or a folder on it, from `root` on).
+    Left out: tests, generated modules, environments, hidden files and folders, links to folders,
+    and what matches a pattern of `exclude` (a path or a folder on it, from `root` on).
     """
     if not root.is_dir():
         why = "it is no folder" if root.exists() else "there is no such folder"
@@ -42,6 +42,8 @@ def _walk(root: Path) -> Iterator[str]:
 
 
 def _read(folder: str, name: str) -> bool:
+    if name.startswith("."):  # what editors and file systems leave beside
+        return False
     if name.endswith(".yaml"):
         return folder == "config" and name.removesuffix(".yaml") in _SETTINGS
     return name.endswith((".py", ".proto")) and not any(fnmatch(name, each) for each in _FILES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import time
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def test_tests_generated_code_environments_and_what_is_excluded_are_not_read(pro
             "src/app_pb2.py": BAD,
             "tests/app.py": BAD,
             ".hidden/app.py": BAD,
+            "src/._app.py": "\0",
             "env/pyvenv.cfg": "",
             "env/lib/app.py": BAD,
             "node_modules/x/app.py": BAD,
@@ -68,11 +70,16 @@ def test_what_cannot_be_read_is_told_with_its_place_and_the_rest_is_checked(proj
     (folder / "latin.py").write_bytes(b"x = '\xe9'\n")
     (folder / "old.py").write_bytes(b"# coding: latin-1\nx = '\xe9'\n")
     (folder / "gone.py").symlink_to(folder / "nowhere.py")
+    (folder / ".#b.py").symlink_to("ann@host.1:2")  # an editor's lock
+    (folder / "turned.py").write_bytes(b"# coding: rot13\nx = 1\n")
+    os.mkfifo(folder / "pipe.py")
+    (folder / "zero.py").symlink_to("/dev/zero")
     report = check(folder)
     assert [(each.rule, each.path) for each in report.findings] == [("no-drain", "b.py")]
     lines = {each.path: each.line for each in report.unread}
     assert set(lines) == {
-        *("a.py", "c.proto", "config/production.yaml", "deep.py", "null.py", "latin.py", "gone.py")
+        *("a.py", "c.proto", "config/production.yaml", "deep.py", "null.py", "latin.py", "gone.py"),
+        *("turned.py", "pipe.py", "zero.py"),
     }
     assert (lines["a.py"], lines["c.proto"], lines["config/production.yaml"]) == (2, 1, 3)
 
