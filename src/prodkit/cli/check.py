@@ -81,7 +81,7 @@ def _tell(root: Path, report: Report) -> None:
 
 def _coloured() -> bool:
     """Say whether colour is of use: on a terminal, unless NO_COLOR is set (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def _place(root: Path, path: str) -> str:

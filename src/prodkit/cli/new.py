@@ -154,7 +154,7 @@ def _show(lines: Iterable[str]) -> None:
     """Write a tree, in plain characters where the terminal has no others."""
     text = "\n".join(lines)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")  # a closed one is None
     except UnicodeEncodeError:
         text = text.translate(str.maketrans("├└│─", "|`|-"))
     typer.echo(text)

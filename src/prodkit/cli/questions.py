@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 
 import typer
@@ -29,6 +30,7 @@ def ask(given: Mapping[str, object], fixed: Collection[str]) -> dict[str, object
             if wanted and option not in answers and option not in fixed:
                 answers[option] = _prompt(option, question)
         if "deploy" not in answers and "deploy" not in fixed:
+            _check_input()
             answers["deploy"] = typer.confirm("With files to deploy it", default=False)
     except typer.Abort:
         typer.echo()  # the question stands there without its answer
@@ -44,6 +46,8 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def _prompt(option: str, question: str) -> object:
+    _check_input()
+
     def one(text: str) -> object:
         check_choice(option, text.strip())
         return text.strip()
@@ -53,6 +57,11 @@ def _prompt(option: str, question: str) -> object:
         default=CHOICES[option][0],
         value_proc=_again(words if option == "speaks" else one),
     )
+
+
+def _check_input() -> None:
+    if sys.stdin is None:  # it was closed before we began
+        raise typer.Abort
 
 
 def _again(read: Callable[[str], object]) -> Callable[[str], object]:

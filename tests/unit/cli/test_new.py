@@ -257,3 +257,25 @@ def test_a_project_of_nothing_is_not_written(folder, monkeypatch):
     assert refused(folder, "a", "--defaults") == (
         "there are no templates of a service: prodkit is not installed whole"
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "said"),
+    [
+        (["new", "shop"], "<&-", 2, "use --defaults, or the options"),
+        (["new", "shop", "--defaults", "--dry-run"], ">&-", 0, ""),
+        (["check", "src"], ">&-", 0, ""),
+    ],
+)
+def test_a_stream_that_is_closed_ends_no_command(folder, words, closed, code, said):
+    (folder / "src").mkdir()
+    (folder / "src/a.py").write_text("x = 1\n")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "prodkit.cli", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert said in done.stderr
