@@ -67,7 +67,7 @@ class Sources:
 
     def contracts(self) -> list[Path]:
         """Return the project's .proto files."""
-        return sorted(self.package.rglob("*.proto"))
+        return _files(self.package, "*.proto")
 
     def table(self) -> tuple[Path, dict[str, str]]:
         """Return the file in which it says what it makes of which event, and that table.
@@ -93,12 +93,18 @@ class Sources:
         return self.folder.relative_to(self.project.folder).as_posix()
 
     def _python(self) -> list[Path]:
-        return sorted(path for path in self.folder.rglob("*.py") if "_pb2" not in path.name)
+        return [path for path in _files(self.folder, "*.py") if "_pb2" not in path.name]
 
     def _classes(self) -> Iterator[tuple[Path, ast.ClassDef]]:
         for path in self._python():
             for kind in classes_of(path.read_text("utf-8", errors="replace")):
                 yield path, kind
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    """Return what an editor shows: pipes would be waited for, and hidden files are its own."""
+    found = (path for path in folder.rglob(pattern) if not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
 
 
 def _services(file: Path) -> list[str]:

@@ -231,3 +231,13 @@ def test_a_disk_that_is_full_leaves_all_as_it_was(shop, add, monkeypatch):
     assert "No space left" in add("rpc", "my-shop", "GetItem", code=2)[-1]
     after = {path: text for path, text in shop.tree().items() if "prodkit-new" not in path}
     assert after == before
+
+
+def test_what_editors_and_pipes_leave_in_a_folder_is_not_read(shop, add):
+    shop.new(commits=False, speaks=SPEAKS)
+    service, contract = (shop.folder / path for path in (SERVICER_FILE, PROTO_FILE))
+    os.mkfifo(service.with_name("waits.py"))
+    for each in (service, contract):
+        each.with_name(f".#{each.name}").symlink_to("somebody@elsewhere")
+    add("rpc", "my-shop", "GetItem")
+    add("event", "my-shop", "item.sold")

@@ -78,7 +78,7 @@ def test_no_files_are_no_fault(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_is_named_and_not_there_is_a_fault(tmp_path):
-    with pytest.raises(SettingsError, match="there is no folder .*/none"):
+    with pytest.raises(SettingsError, match=r"there is no folder .*/none"):
         read_settings(ShopSettings, config_dir=tmp_path / "none")
 
 
