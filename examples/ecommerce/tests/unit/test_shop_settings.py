@@ -4,6 +4,7 @@ from prodkit.service.settings import SettingsError, read_settings
 from pydantic import ValidationError
 
 from ecommerce.engines import database
+from ecommerce.peers import SERVICES
 from ecommerce.platform import build
 from ecommerce.settings import Settings
 
@@ -86,7 +87,7 @@ def test_a_service_alone_may_name_its_database_itself(tmp_path):
         database_url="postgresql://shop@db:5432/orders",
         mesh="grpc",
         grpc_port=7003,
-        peers=dict.fromkeys(("users", "catalog", "payments", "notifications"), "127.0.0.1:7000"),
+        peers=dict.fromkeys({*SERVICES} - {"orders"}, "127.0.0.1:7000"),
     )
     assert build(settings, only=["orders"])
     assert "db:5432/orders" in repr(database(settings, "orders"))
