@@ -10,9 +10,6 @@ from .places import Plan
 from .supervision import Program
 from .variables import SHARED, Variables
 
-#: Where cores are few the doors come first: who cannot be served is told so at once.
-BEHIND = ("nice", "-n", "5")
-
 
 def groups(
     settings: Settings, config: Path, variables: Variables, what: Plan, balancer: Path
@@ -22,8 +19,7 @@ def groups(
 
     def program(name: str, own: str, *words: str) -> Program:
         command = variables.tied(own, *words, "--config", str(config))
-        first = () if name.startswith("gateway") else BEHIND
-        return Program(name, [*first, *command], patience=patience)
+        return Program(name, command, patience=patience)
 
     served = [(place, program(place.name, place.name, *place.command)) for place in what.places]
     proxy = ["setpriv", "--pdeathsig", "QUIT", nginx.binary() or "nginx", "-c", str(balancer)]
